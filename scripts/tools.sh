@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes sure that the programs Fairway runs are there: as root the missing ones are installed from the
+# distribution (Debian), otherwise they are named. Arguments: further packages wanted.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+missing=$*
+want() { # program package
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+want iptables-restore iptables
+want ip iproute2
+want ss iproute2
+want curl curl
+# kubectl is wanted, not needed: without it the demo makes the same requests itself.
+command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "fairway: missing programs; as root: apt-get install$missing" >&2
+    case " $missing " in " kubernetes-client ") exit 0 ;; esac
+    exit 1
+fi
+echo "fairway: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of names
+apt-get install -qq -y --no-install-recommends $missing >/dev/null

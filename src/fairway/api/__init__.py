@@ -1,0 +1,5 @@
+"""Kubernetes objects and the table of resources. Pure: no I/O, no clock.
+
+`types` is an object as the API carries it, `resources` which kinds there are and where they live, `status` how a
+server says no, `core` and `discovery` the typed view of the few fields the data plane reads.
+"""

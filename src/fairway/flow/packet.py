@@ -1,0 +1,36 @@
+"""A packet as a node first sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+IPAddress = IPv4Address | IPv6Address
+
+
+class Protocol(StrEnum):
+    """Transport protocols of a Service port; the value is the name as the API and as conntrack write it in lower case."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+    @property
+    def api_name(self) -> str:
+        """As in `spec.ports[].protocol`."""
+        return self.value.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """The first packet of a connection.
+
+    from_node: it was sent by a process on this node itself (nat OUTPUT), not received from a link (nat PREROUTING).
+    """
+
+    source: IPAddress
+    destination: IPAddress
+    port: int
+    protocol: Protocol = Protocol.TCP
+    from_node: bool = False

@@ -1,0 +1,210 @@
+"""The Plan: doors and their outcomes.
+
+A door is an address, protocol and port that traffic for a Service can be sent to; each has one outcome for each kind
+of source. The Plan holds outcomes, never policy: what `externalTrafficPolicy` or readiness mean is settled in
+`compile`, and each entry carries its Origin, so that a rule, a trace step and a sentence can name the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+
+from fairway.flow.packet import IPAddress, Protocol
+
+IPNetwork = IPv4Network | IPv6Network
+
+
+class DoorKind(Enum):
+    """Which of a Service port's addresses a door is."""
+
+    CLUSTER_IP = "clusterIP"
+    EXTERNAL_IP = "externalIP"
+    LOAD_BALANCER_IP = "loadBalancer"
+    NODE_PORT = "nodePort"
+
+
+class RejectReason(Enum):
+    """Why a door has no backend for a packet, and so what the sender meets."""
+
+    NO_ENDPOINTS = "has no endpoints"
+    """Nowhere in the cluster: reject, so that the sender learns at once."""
+    NO_LOCAL_ENDPOINTS = "has no local endpoints"
+    """None here, but elsewhere, under a Local policy: drop, so that a load balancer tries another node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PortName:
+    """A Service port: what kube-proxy calls ServicePortName. `port` is "" where the port has no name."""
+
+    namespace: str
+    service: str
+    port: str
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        """As in kube-proxy's comments and hashes: "default/web:http", "default/web"."""
+        suffix = f":{self.port}" if self.port else ""
+        return f"{self.namespace}/{self.service}{suffix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The object, field and words behind an entry of the Plan.
+
+    kind, namespace, name: the object. field: a path in it, such as spec.externalTrafficPolicy, with `value` as it stands
+    there. reason: a clause that completes "because ...".
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    field: str
+    value: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """An endpoint that may receive new connections.
+
+    local: it is on this Plan's node.
+    """
+
+    address: IPAddress
+    port: int
+    local: bool = False
+
+    def __str__(self) -> str:
+        """As kube-proxy sorts and hashes it: "10.0.0.1:80", "[fd00::1]:80"."""
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+class Scope(Enum):
+    """The two sets of backends a Service port has on a node."""
+
+    CLUSTER = "cluster"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """A choice among backends, each as likely as the next, sorted by their text; never empty.
+
+    scope: which of the Service port's two sets `choices` is; told apart even where both hold the same backends, since
+    data planes keep one chain or map for each.
+    """
+
+    scope: Scope
+    choices: tuple[Backend, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """No backend: reject or drop, by its reason."""
+
+    reason: RejectReason
+    origin: Origin
+
+
+Outcome = Backends | Refusal
+
+
+class Source(Enum):
+    """Who may send: the classes of source a door's outcome can differ by."""
+
+    POD = "pod"
+    """Inside the pod network, as the Plan's `cluster_cidrs` tell."""
+    NODE = "node"
+    """One of this node's own addresses."""
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What one class of sources meets at a door: the outcome, and whether their source address is rewritten."""
+
+    outcome: Outcome
+    masquerade: bool
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One address, protocol and port of a Service port, with a Way for each class of sources.
+
+    address: None for a node port, which is on every address that `Plan.node_port_addresses` admits.
+    ways: complete, a Way for every Source.
+    """
+
+    kind: DoorKind
+    address: IPAddress | None
+    protocol: Protocol
+    port: int
+    ways: Mapping[Source, Way]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """Keep a client address on its backend for `timeout_s` seconds since its last new connection (1 to 86400)."""
+
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    """Everything the Plan says of one Service port.
+
+    cluster: all backends of the cluster that may be used; local: those on this node. Both as the outcomes of
+    `ways` name them, kept here because data planes share one chain or map among doors.
+    """
+
+    name: PortName
+    doors: tuple[Door, ...]
+    cluster: tuple[Backend, ...]
+    local: tuple[Backend, ...]
+    affinity: Affinity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """A health check node port: the load balancer's question whether this node has ready endpoints (KEP-1669).
+
+    local_endpoints: distinct addresses of Ready endpoints on this node; terminating ones do not count.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    local_endpoints: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something compile could not or would not use; an event or a warning for a person, never silence."""
+
+    origin: Origin
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one node does to packets for Services of one address family.
+
+    cluster_cidrs: sources inside are pods; empty means that pods cannot be told from others.
+    node_addresses: this node's own addresses.
+    node_port_addresses: networks whose local addresses accept node ports; None means every local address.
+    """
+
+    node: str
+    node_addresses: tuple[IPAddress, ...]
+    cluster_cidrs: tuple[IPNetwork, ...]
+    node_port_addresses: tuple[IPNetwork, ...] | None
+    ports: tuple[ServicePort, ...]
+    health_checks: tuple[HealthCheck, ...] = ()
+    notes: tuple[Note, ...] = field(default=())
