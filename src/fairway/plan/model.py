@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 
-from fairway.flow.packet import IPAddress, Protocol
-
-IPNetwork = IPv4Network | IPv6Network
+from fairway.base.addresses import Family, IPAddress, format_host
+from fairway.base.addresses import IPNetwork as IPNetwork
+from fairway.flow.packet import Protocol
+from fairway.flow.trace import Origin as Origin
 
 
 class DoorKind(Enum):
@@ -51,22 +51,6 @@ class PortName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """The object, field and words behind an entry of the Plan.
-
-    kind, namespace, name: the object. field: a path in it, such as spec.externalTrafficPolicy, with `value` as it stands
-    there. reason: a clause that completes "because ...".
-    """
-
-    kind: str
-    namespace: str
-    name: str
-    field: str
-    value: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """An endpoint that may receive new connections.
 
@@ -79,8 +63,7 @@ class Backend:
 
     def __str__(self) -> str:
         """As kube-proxy sorts and hashes it: "10.0.0.1:80", "[fd00::1]:80"."""
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{host}:{self.port}"
+        return f"{format_host(self.address)}:{self.port}"
 
 
 class Scope(Enum):
@@ -139,6 +122,8 @@ class Door:
 
     address: None for a node port, which is on every address that `Plan.node_port_addresses` admits.
     ways: complete, a Way for every Source.
+    allowed_sources: who may use the door at all, everybody else is dropped before its ways are asked; None means all.
+    Only doors of kind LOAD_BALANCER_IP have them (`loadBalancerSourceRanges`, with what that implies).
     """
 
     kind: DoorKind
@@ -147,6 +132,7 @@ class Door:
     port: int
     ways: Mapping[Source, Way]
     origin: Origin
+    allowed_sources: tuple[IPNetwork, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +183,10 @@ class Plan:
     """What one node does to packets for Services of one address family.
 
     cluster_cidrs: sources inside are pods; empty means that pods cannot be told from others.
-    node_addresses: this node's own addresses.
+    node_addresses: this node's own addresses, the first is its primary one; loopback is this node's without being named.
     node_port_addresses: networks whose local addresses accept node ports; None means every local address.
+    localhost_node_ports: whether loopback addresses of IPv4 accept them too; those of IPv6 never do.
+    ports: sorted by name. No two doors of a Plan have the same address, protocol and port.
     """
 
     node: str
@@ -208,3 +196,5 @@ class Plan:
     ports: tuple[ServicePort, ...]
     health_checks: tuple[HealthCheck, ...] = ()
     notes: tuple[Note, ...] = field(default=())
+    family: Family = Family.IPV4
+    localhost_node_ports: bool = True

@@ -1,0 +1,96 @@
+"""IP addresses and networks, read the one way everything here reads them.
+
+Stored objects may hold forms that newer API servers refuse: leading zeros, IPv4-mapped IPv6, host bits in a network
+(KEP-4858, StrictIPCIDRValidation). Agents must go on reading them as Go's `net.ParseIP` did before 1.17, kept as
+`ParseIPSloppy` in k8s.io/utils/net: octets are decimal, whatever zeros they begin with.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from fairway.base.errors import Refused
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+
+class Family(IntEnum):
+    """An address family; the value is `IPAddress.version`."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+    @property
+    def api_name(self) -> str:
+        """As in `ipFamilies` and an EndpointSlice's `addressType`: "IPv4", "IPv6"."""
+        return f"IPv{self.value}"
+
+    @property
+    def bits(self) -> int:
+        """The length of an address: 32 or 128."""
+        return 32 if self is Family.IPV4 else 128
+
+
+def parse_address(text: str) -> IPAddress:
+    """The address that `text` means, in its one form; an IPv4-mapped IPv6 address is the IPv4 address.
+
+    Raises Refused for anything else, also for zones ("fe80::1%eth0") and networks.
+    """
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        pass
+    return _parse_sloppily(text)
+
+
+def parse_network(text: str) -> IPNetwork:
+    """The network of a CIDR; host bits are cut off, surrounding space and leading zeros are ignored.
+
+    Raises Refused where `text` is no CIDR, also for a single address without a prefix length.
+    """
+    host, slash, length = text.strip().partition("/")
+    if not slash or not _is_number(length):
+        raise Refused(f"{text!r} is not a network; expected an address and a prefix length such as 10.0.0.0/8")
+    prefix = int(length)
+    mapped = ":" in host
+    address = parse_address(host)
+    if mapped and address.version == 4:
+        prefix -= 96
+    if not 0 <= prefix <= address.max_prefixlen:
+        raise Refused(f"{text!r} is not a network: its prefix length must be from 0 to {address.max_prefixlen}")
+    network = IPv4Network if address.version == 4 else IPv6Network
+    return network((address.packed, prefix), strict=False)
+
+
+def format_host(address: IPAddress) -> str:
+    """As a URL or an "address:port" carries it: IPv6 in brackets."""
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _parse_sloppily(text: str) -> IPAddress:
+    stripped = text.strip()
+    try:
+        if ":" not in stripped:
+            return IPv4Address(_without_leading_zeros(stripped))
+        head, _, tail = stripped.rpartition(":")
+        if "." in tail:
+            stripped = f"{head}:{_without_leading_zeros(tail)}"
+        address = IPv6Address(stripped)
+    except ValueError:
+        raise Refused(f"{text!r} is not an IP address") from None
+    if address.scope_id is not None:
+        raise Refused(f"{text!r} is not an IP address: zones have no meaning here")
+    return address.ipv4_mapped or address
+
+
+def _without_leading_zeros(dotted: str) -> str:
+    octets = dotted.split(".")
+    if not all(_is_number(octet) for octet in octets):
+        raise ValueError(dotted)
+    return ".".join(octet.lstrip("0") or "0" for octet in octets)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
