@@ -29,8 +29,8 @@ class Disposition(StrEnum):
 class Origin:
     """The object, field and words behind an entry of the Plan.
 
-    kind, namespace, name: the object. field: a path in it, such as spec.externalTrafficPolicy, with `value` as it stands
-    there. reason: a clause that completes "because ...".
+    kind, namespace, name: the object. field: a path in it, such as spec.externalTrafficPolicy, with `value` as it
+    stands there. reason: a clause that completes "because ...".
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Step:
     """One decision on the packet's way.
 
     text: what happened, a sentence without its full stop. origin: the object and field that decided it, None where
-    none did. entry: the entry of the Plan, as a person and the other tools name it ("default/web:http nodePort 30080/tcp").
+    none did. entry: the entry of the Plan, as a person would name it ("default/web:http nodePort 30080/tcp").
     """
 
     text: str

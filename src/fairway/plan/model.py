@@ -183,7 +183,7 @@ class Plan:
     """What one node does to packets for Services of one address family.
 
     cluster_cidrs: sources inside are pods; empty means that pods cannot be told from others.
-    node_addresses: this node's own addresses, the first is its primary one; loopback is this node's without being named.
+    node_addresses: this node's own, its primary one first; loopback is this node's without being named.
     node_port_addresses: networks whose local addresses accept node ports; None means every local address.
     localhost_node_ports: whether loopback addresses of IPv4 accept them too; those of IPv6 never do.
     ports: sorted by name. No two doors of a Plan have the same address, protocol and port.

@@ -1,0 +1,118 @@
+"""From objects as they travel to the typed views of them that agents read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from fairway.api.core import ApiProtocol, IPMode, Node, Service, ServiceType, SessionAffinity, TrafficPolicy
+from fairway.api.discovery import AddressType, EndpointSlice
+from fairway.api.manifest import describe
+from fairway.api.manifest import parse_objects as parse_objects
+from fairway.api.resources import ENDPOINT_SLICES, NODES, SERVICES, Resource
+from fairway.api.types import Key, Object
+from fairway.base.errors import Refused
+
+_View = TypeVar("_View", Service, EndpointSlice, Node)
+
+_CHOICES = {
+    "type": ServiceType,
+    "protocol": ApiProtocol,
+    "sessionAffinity": SessionAffinity,
+    "internalTrafficPolicy": TrafficPolicy,
+    "externalTrafficPolicy": TrafficPolicy,
+    "ipMode": IPMode,
+    "addressType": AddressType,
+}
+"""Fields whose values are few, by the last part of their path, to name the values in an error."""
+
+
+def decode_service(obj: Object) -> Service:
+    """The view of a v1 Service. Raises Refused, naming the object and the field, where a field has the wrong form."""
+    return _decode(obj, Service)
+
+
+def decode_endpoint_slice(obj: Object) -> EndpointSlice:
+    """The view of a discovery.k8s.io/v1 EndpointSlice. Raises Refused as `decode_service` does."""
+    return _decode(obj, EndpointSlice)
+
+
+def decode_node(obj: Object) -> Node:
+    """The view of a v1 Node. Raises Refused as `decode_service` does."""
+    return _decode(obj, Node)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """What a node agent reads of a cluster; each sorted by namespace and name."""
+
+    services: tuple[Service, ...]
+    slices: tuple[EndpointSlice, ...]
+    nodes: tuple[Node, ...]
+
+    def node(self, name: str) -> Node:
+        """The Node of that name. Raises Refused, with the names there are, where there is none."""
+        for node in self.nodes:
+            if node.metadata.name == name:
+                return node
+        names = ", ".join(node.metadata.name for node in self.nodes) or "none"
+        raise Refused(f"there is no Node {name}; the nodes are: {names}")
+
+
+def decode_cluster(objects: Iterable[Object]) -> ClusterView:
+    """The Services, EndpointSlices and Nodes among `objects`; other kinds are left aside.
+
+    Raises Refused where one of them has a field of the wrong form, or where two have the same kind and name.
+    """
+    found = list(objects)
+    return ClusterView(
+        services=_decode_all(found, SERVICES, Service),
+        slices=_decode_all(found, ENDPOINT_SLICES, EndpointSlice),
+        nodes=_decode_all(found, NODES, Node),
+    )
+
+
+def _decode_all(objects: list[Object], resource: Resource, view: type[_View]) -> tuple[_View, ...]:
+    by_key: dict[Key, _View] = {}
+    for obj in objects:
+        if obj.get("kind") != resource.kind or obj.get("apiVersion") != resource.api_version:
+            continue
+        decoded = _decode(obj, view)
+        key = decoded.metadata.key
+        if key in by_key:
+            raise Refused(f"{resource.kind} {key} is given twice; leave one of them out")
+        by_key[key] = decoded
+    return tuple(by_key[key] for key in sorted(by_key))
+
+
+def _decode(obj: Object, view: type[_View]) -> _View:
+    try:
+        return msgspec.convert(obj, view)
+    except msgspec.ValidationError:
+        pass  # perhaps for a null alone: to the API, null and absent are the same
+    try:
+        return msgspec.convert(_without_nulls(obj), view)
+    except msgspec.ValidationError as error:
+        raise Refused(f"{view.__name__} {describe(obj)}: {_explain(str(error), obj)}") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _explain(message: str, obj: Object) -> str:
+    """From msgspec's "Expected `int`, got `str` - at `$.spec.ports[0].port`" to the API's way of naming a field."""
+    text, _, where = message.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    text = text.replace("`", "")
+    choices = _CHOICES.get(path.rpartition(".")[2])
+    if choices is not None and text.startswith("Invalid enum value"):
+        text += f", expected one of {', '.join(choices)}"
+    return f"{path}: {text}" if path else text
