@@ -222,7 +222,7 @@ def _target(path: str) -> tuple[Resource, str, str]:
             continue
         parts = path.removeprefix(prefix).split("/")
         namespace = ""
-        if resource.namespaced and parts[0] == "namespaces" and len(parts) > 2:
+        if parts[0] == "namespaces" and len(parts) > 2:
             namespace, parts = parts[1], parts[2:]
         if parts[0] == resource.plural:
             return resource, namespace, parts[1] if len(parts) > 1 else ""
