@@ -2,8 +2,11 @@
 
 The handlers call a strategy in the order of a real API server (apiserver `registry/rest/create.go`, `update.go`):
 
-    create: decode, default, (namespace, generateName), prepare_create, validate_create, warnings, allocate, store
-    update: decode or patch, default, prepare_update, (equal to old: nothing is written), validate_update, warnings, ...
+    create: decode, default, (namespace, generateName), allocate, prepare_create, validate_create, warnings, store
+    update: decode or patch, default, allocate, prepare_update, validate_update, (equal to old: not written), store
+
+`allocate` is for Services only (`allocators.ServiceAllocator`); a real server runs it before it validates, and so the
+messages about addresses and node ports win over all others.
 
 Objects are plain dicts; no method changes its arguments, each returns a new object. The handlers own metadata that no
 kind decides: uid, creationTimestamp, resourceVersion, generateName's suffix, deletionTimestamp.

@@ -10,23 +10,23 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SCALARS: Mapping[str, str] = {
-    "string": "string",
-    "bool": "bool",
-    "int32": "int32",
-    "int64": "int64",
-    "bytes": "[]uint8",
-    "Time": "string",
-    "MicroTime": "string",
-    "Quantity": "string",
-    "IntOrString": "string",
-    "Any": "interface {}",
-}
-"""The types that have no fields of their own, with the Go type their JSON form is read into (encoding/json's words).
+class Scalar(enum.Enum):
+    """The types that have no fields of their own; the value is the name in the description files.
 
-`Time` is RFC 3339 with seconds, `MicroTime` with microseconds, `Quantity` a number with a suffix such as 100m or 1Gi,
-`Any` is any JSON value (a patch, managed fields, raw extensions).
-"""
+    TIME is RFC 3339 with seconds, MICRO_TIME with microseconds, QUANTITY a number with a suffix such as 100m or 1Gi,
+    BYTES are base64 in JSON, ANY is any JSON value (managed fields, extra user information).
+    """
+
+    STRING = "string"
+    BOOL = "bool"
+    INT32 = "int32"
+    INT64 = "int64"
+    BYTES = "bytes"
+    TIME = "Time"
+    MICRO_TIME = "MicroTime"
+    QUANTITY = "Quantity"
+    INT_OR_STRING = "IntOrString"
+    ANY = "Any"
 
 
 class Shape(enum.Enum):
@@ -51,7 +51,7 @@ class PatchRule:
     """How a strategic merge patch treats one field.
 
     element: the name of the type of the field's value; of an element for a list, of a value for a map. Pass it to
-        `Schema.patch_rule` to go on below. A name in `SCALARS` has no fields.
+        `Schema.patch_rule` to go on below. The name of a scalar has no fields.
     shape: one value, a list or a map.
     merge: the list's elements are merged (by `merge_key`, or as a set where that is ""); false: the list is replaced.
     merge_key: the field that tells elements apart, or "".
@@ -71,38 +71,64 @@ class PatchRule:
 class Field:
     """One field of a type.
 
-    number: its protobuf field number (`generated.proto`). element: name of the type of the value, of an element or of
-    a map's values; a name of `SCALARS` or of another type. required: absent in OpenAPI's sense, nothing is refused
-    here. embedded: the struct is anonymous in Go, its name does not show in error messages.
+    number: its protobuf field number; 0 where the field does not travel in protobuf. scalar: what a value (an element,
+    a map's value) is, or None where it is of the type named `element`; for a scalar `element` is its Go name, which
+    only error messages show ("Protocol" is a string). pointer: unset and zero differ, so a zero is kept.
+    always: written also where it is empty. required: as OpenAPI sees it; validation is the kinds' part.
+    atomic_map: server-side apply takes the map as one value.
     """
 
     name: str
     number: int
     element: str
+    scalar: Scalar | None
     shape: Shape = Shape.ONE
+    pointer: bool = False
+    always: bool = False
     required: bool = False
     list_type: ListType = ListType.NONE
     map_keys: tuple[str, ...] = ()
-    merge_key: str = ""
     merge: bool = False
+    merge_key: str = ""
     retain_keys: bool = False
     atomic_map: bool = False
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inline:
+    """A struct whose fields stand among its owner's in JSON, and in a message of its own in protobuf."""
+
+    number: int
+    type_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Type:
-    """A type with fields; `name` is Go's ("ServicePort"), `full_name` OpenAPI's ("io.k8s.api.core.v1.ServicePort")."""
+    """A type with fields, those of inline structs included.
+
+    name: unique in the schema; Go's name ("ServicePort") is its last part. package: OpenAPI's ("io.k8s.api.core.v1").
+    """
 
     name: str
-    full_name: str
+    package: str
     fields: Mapping[str, Field]
+    inline: tuple[Inline, ...] = ()
+    atomic: bool = False
     text: str = ""
-    by_number: Mapping[int, Field]
+
+    @property
+    def go_name(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def full_name(self) -> str:
+        """As in OpenAPI: "io.k8s.api.core.v1.ServicePort"."""
+        return f"{self.package}.{self.go_name}"
 
 
 class Schema:
-    """All types by name; a name is Go's, unique over all groups served ("Service", "Deployment", "ObjectMeta")."""
+    """All types by name; the name of a kind is the kind ("Service", "Deployment")."""
 
     def __init__(self, types: Mapping[str, Type]) -> None:
         self.types = types
