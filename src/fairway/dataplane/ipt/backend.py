@@ -1,0 +1,201 @@
+"""The kernel's iptables, by way of iptables-save and iptables-restore. The only module here that touches it.
+
+Calls block for as long as the programs run (a few milliseconds for a lab, more with thousands of Services): an event
+loop runs them in a thread. One `apply` is one save and at most one restore, each without a shell. Not for several
+threads at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fairway.base.errors import Retry, Unsupported
+from fairway.dataplane.ipt.diff import Batch, cleanup, diff
+from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
+from fairway.dataplane.ipt.lower import lower
+from fairway.dataplane.ipt.names import KUBELET_CHAINS
+from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
+from fairway.dataplane.ipt.parse import Lines, parse_save
+from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
+from fairway.dataplane.ipt.text import format_rule
+from fairway.plan.model import Plan
+
+LOCK_WAIT_S = 5
+"""`-w`: how long a restore waits for another program's lock, as kube-proxy does."""
+PROGRAM_TIMEOUT_S = 60.0
+"""A program that takes longer hangs; kube-proxy too turns unhealthy after a minute."""
+RETRY_S = 1.0
+
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where Debian installs iptables, and what an ordinary user's PATH lacks."""
+_EXIT_RESOURCE = 4
+"""RESOURCE_PROBLEM in xtables.h: no privilege, the lock is taken, or the kernel refused."""
+_BE_LIBERAL = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
+_LEGACY_TABLES = Path("/proc/net/ip_tables_names")
+_LINE = re.compile(r"line:? (\d+)")
+
+
+class Variant(StrEnum):
+    """Which of the kernel's two places the rules go to."""
+
+    AUTO = "auto"
+    """Where the kubelet has its chains, else where `iptables` itself points."""
+    NFT = "nft"
+    LEGACY = "legacy"
+
+
+class ApplyError(Retry):
+    """iptables-restore refused a batch; nothing of the table it names was changed.
+
+    rule: the one it stumbled over, None where iptables does not say; its `origin` names the Service.
+    """
+
+    def __init__(self, message: str, *, rule: Rule | None) -> None:
+        super().__init__(message, after_s=RETRY_S)
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Programs:
+    save: str
+    restore: str
+
+
+class IptablesBackend:
+    """Writes Rulesets into the network namespace of the calling process.
+
+    Raises Unsupported where the programs are missing (on construction) or the privilege is (on use).
+    """
+
+    def __init__(self, variant: Variant = Variant.AUTO) -> None:
+        self._programs = _find_programs(variant)
+        self._features: Features | None = None
+
+    @property
+    def features(self) -> Features:
+        """What this machine has; asked once, and makes the kernel's counters where it knows them."""
+        if self._features is None:
+            self._features = Features(nfacct=ensure_counters(NFACCT_COUNTERS), drop_invalid=not _is_liberal())
+        return self._features
+
+    def observe(self) -> Lines:
+        """What is in the kernel now. Raises Unsupported without privilege, Retry where iptables-save fails."""
+        done = self._run([self._programs.save])
+        if done.returncode:
+            raise _failure(self._programs.save, done)
+        try:
+            return parse_save(done.stdout)
+        except ValueError as error:
+            raise Retry(f"{self._programs.save}: {error}", after_s=RETRY_S) from error
+
+    def apply(self, ruleset: Ruleset) -> Batch:
+        """Bring the kernel to `ruleset`, whatever is there; gives what had to be sent, empty if nothing had.
+
+        Raises ApplyError where a rule is refused, Retry where it may work later, Unsupported without privilege.
+        """
+        batch = diff(self.observe(), ruleset)
+        self._restore(batch)
+        return batch
+
+    def sync(self, plan: Plan) -> Batch:
+        """`apply` of the Plan's rules, with what this machine has."""
+        return self.apply(lower(plan, self.features))
+
+    def cleanup(self) -> Batch:
+        """Remove all of ours; gives what had to be sent. Raises as `apply` does."""
+        batch = cleanup(self.observe())
+        self._restore(batch)
+        remove_counters(NFACCT_COUNTERS)
+        self._features = None
+        return batch
+
+    def _restore(self, batch: Batch) -> None:
+        if not batch:
+            return
+        done = self._run([self._programs.restore, "--noflush", "-w", str(LOCK_WAIT_S)], batch.text)
+        if done.returncode:
+            raise _refusal(batch, self._programs.restore, done)
+
+    def _run(self, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                arguments,
+                input=text,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=PROGRAM_TIMEOUT_S,
+                env={**os.environ, "LC_ALL": "C"},
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Retry(f"{arguments[0]} did not end within {PROGRAM_TIMEOUT_S:.0f} s", after_s=RETRY_S) from error
+
+
+def _find_programs(variant: Variant) -> _Programs:
+    if variant is Variant.AUTO:
+        variant = _variant_in_use()
+    infix = "" if variant is Variant.AUTO else f"-{variant.value}"
+    return _Programs(save=_find(f"iptables{infix}-save"), restore=_find(f"iptables{infix}-restore"))
+
+
+def _variant_in_use() -> Variant:
+    """The kubelet's variant where its chains show in the legacy tables, else the machine's own choice.
+
+    Legacy tables are read only where the kernel says that there are some: asking would make them.
+    """
+    try:
+        has_legacy = Table.MANGLE.value in _LEGACY_TABLES.read_text().split()
+    except OSError:
+        return Variant.AUTO
+    if not has_legacy or _which("iptables-legacy-save") is None:
+        return Variant.AUTO
+    chains = IptablesBackend(Variant.LEGACY).observe().get(Table.MANGLE, {})
+    return Variant.LEGACY if any(chain in chains for chain in KUBELET_CHAINS) else Variant.AUTO
+
+
+def _find(program: str) -> str:
+    found = _which(program)
+    if found is None:
+        raise Unsupported(f"{program} is not on PATH: install it with `apt-get install iptables`")
+    return found
+
+
+def _which(program: str) -> str | None:
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
+
+
+def _is_liberal() -> bool:
+    try:
+        return _BE_LIBERAL.read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+def _failure(program: str, done: subprocess.CompletedProcess[str]) -> Retry | Unsupported:
+    words = " ".join(done.stderr.split())
+    if "you must be root" in words or "Permission denied" in words:
+        return Unsupported(f"{program} lacks the privilege: run as root, or with CAP_NET_ADMIN ({words})")
+    return Retry(f"{program} failed with status {done.returncode}: {words}", after_s=RETRY_S)
+
+
+def _refusal(batch: Batch, program: str, done: subprocess.CompletedProcess[str]) -> Retry | Unsupported:
+    found = _LINE.search(done.stderr)
+    if found is None:
+        return _failure(program, done)
+    number = int(found.group(1))
+    words = " ".join(done.stderr.split())
+    rule = batch.rule_at(number)
+    if rule is None:
+        line = batch.lines[number - 1].text if number <= len(batch.lines) else ""
+        return ApplyError(f"{program} refused line {number} ({line}): {words}", rule=None)
+    owner = f" for {rule.origin}" if rule.origin is not None else ""
+    return ApplyError(f"{program} refused the rule{owner}: {format_rule(rule)} ({words})", rule=rule)
