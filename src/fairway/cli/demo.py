@@ -1,0 +1,76 @@
+"""`fairway demo`: the NodePort study on a fresh lab, row by row."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fairway.cli.options import lab_name, output, print_json
+from fairway.cluster.demo import Finished, run_demo
+from fairway.cluster.walk.picture import draw
+from fairway.cluster.walk.stage import Check, Claim, Heading, Ran, Shown
+
+_SHOWN_LINES = 14
+"""Lines of a command's output that are printed; more would push the claim out of sight."""
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the lab up when the walk is over.")
+@lab_name
+@output
+def demo(name: str, output: str, keep: bool) -> None:
+    """Walk the NodePort study on a fresh lab; exit status 0 only if every claim holds.
+
+    Each row prints the commands a person would type, what came back, and the claim with its verdict, judged from what
+    was seen on the wire or in the kernel.
+    """
+    console = Console(stderr=output == "json", highlight=False)
+    finished = run_demo(name, keep=keep, show=lambda shown: _show(console, shown), say=console.print)
+    if output == "json":
+        print_json({"claims": [claim.to_json() for claim in finished.claims]})
+    else:
+        _summary(console, finished)
+    if not finished.held:
+        sys.exit(1)
+
+
+def _show(console: Console, shown: Shown) -> None:
+    match shown:
+        case Heading(id=number, title=title):
+            console.print()
+            console.rule(f"[bold]{number}[/]  {escape(title)}", align="left")
+        case Ran(command=command, output=text):
+            console.print(f"[cyan]$ {escape(command)}[/]", soft_wrap=True)
+            lines = text.rstrip("\n").splitlines()
+            for line in lines[:_SHOWN_LINES]:
+                console.print(f"  {escape(line)}", soft_wrap=True)
+            if len(lines) > _SHOWN_LINES:
+                console.print(f"  [dim]... {len(lines) - _SHOWN_LINES} more lines[/]")
+        case Check(what=what, ok=ok, seen=seen):
+            mark = "[green]✔[/]" if ok else "[red]✘[/]"
+            console.print(f"  {mark} {escape(what)}", soft_wrap=True)
+            if not ok:
+                console.print(f"    [red]seen: {escape(str(seen))}[/]", soft_wrap=True)
+        case Claim(id=number, claim=claim, ok=ok):
+            verdict = "[bold green]holds[/]" if ok else "[bold red]does not hold[/]"
+            console.print(f"  {verdict}: {escape(claim)}", soft_wrap=True)
+
+
+def _summary(console: Console, finished: Finished) -> None:
+    if finished.way:
+        console.print()
+        console.rule("[bold]The way of one packet[/], from conntrack", align="left")
+        console.print(draw(finished.way), markup=False, soft_wrap=True)
+    console.print()
+    table = Table(title="What the study claims", title_justify="left")
+    table.add_column("row")
+    table.add_column("claim")
+    table.add_column("verdict", no_wrap=True)
+    for claim in finished.claims:
+        table.add_row(claim.id, escape(claim.claim), "[green]holds[/]" if claim.ok else "[red]does not hold[/]")
+    console.print(table)
+    console.print(f"{sum(claim.ok for claim in finished.claims)} of {len(finished.claims)} claims hold.")

@@ -1,0 +1,34 @@
+"""`fairway exec`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fairway.cli.options import lab_name, output, print_json
+from fairway.cluster.hosts import exec_in, run_captured
+from fairway.cluster.state import LabState
+
+
+@click.command(name="exec", context_settings={"allow_interspersed_args": False})
+@click.argument("target")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@lab_name
+@output
+def exec_(target: str, command: tuple[str, ...], name: str, output: str) -> None:
+    """Run COMMAND in TARGET: a node, a client, or a pod (NAME or NAMESPACE/NAME). Options come before TARGET.
+
+    Standard input, output, error and the terminal are passed on, and so is the exit status (127: no such program,
+    126: not executable, 128+N: ended by signal N). With -o json the output is captured instead.
+    """
+    state = LabState.of(name)
+    state.living()
+    command = command[1:] if command[0] == "--" else command
+    if not command:
+        raise click.UsageError(f"what shall {target} run? fairway exec {target} -- COMMAND")
+    if output == "json":
+        code, text = run_captured(state, target, command)
+        print_json({"target": target, "command": list(command), "exitCode": code, "output": text})
+        sys.exit(code)
+    sys.exit(exec_in(state, target, command))

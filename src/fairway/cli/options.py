@@ -1,0 +1,33 @@
+"""Options that verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_LAB = "myk8s"
+"""The study's cluster."""
+
+
+def lab_name(function: F) -> F:
+    """--name LAB, also from $FAIRWAY_LAB."""
+    return click.option(
+        "--name", default=DEFAULT_LAB, envvar="FAIRWAY_LAB", show_default=True, metavar="LAB", help="The lab's name."
+    )(function)
+
+
+def output(function: F) -> F:
+    """-o text|json."""
+    return click.option(
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
+    )(function)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))

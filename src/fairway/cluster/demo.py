@@ -1,0 +1,72 @@
+"""The demo: a fresh lab, the study walked on it, and the lab taken down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fairway.cluster.lab import LabHosts, bring_up, take_down
+from fairway.cluster.scenario import STUDY_LAB
+from fairway.cluster.state import LabState
+from fairway.cluster.walk.kubectl import Kubectl
+from fairway.cluster.walk.picture import Way
+from fairway.cluster.walk.stage import Claim, KubectlLike, Shown, Stage
+from fairway.cluster.walk.standin import StandIn
+from fairway.cluster.walk.study import trace_a_call, walk_study
+from fairway.watch.kubeconfig import load_kubeconfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A walk that is over. way: None where the last call could not be followed."""
+
+    claims: Sequence[Claim]
+    way: Way | None
+
+    @property
+    def held(self) -> bool:
+        return bool(self.claims) and all(claim.ok for claim in self.claims)
+
+
+def run_demo(name: str, *, keep: bool, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
+    """Bring up a fresh lab of that name, walk the study on it and take it down, also when interrupted.
+
+    Raises Refused if a lab of that name is up. keep: leave the lab up. show, say: what is worth printing, as it comes.
+    """
+    state = LabState.of(name)
+    record = bring_up(state, STUDY_LAB, report=say)
+    try:
+        say(f"lab {name!r} is up; the API server listens on {record.api}")
+        say(f"[cyan]$ export FAIRWAY_LAB={name} KUBECONFIG=$(fairway kubeconfig --name {name})[/]")
+        return asyncio.run(_walk(state, show, say))
+    finally:
+        if keep:
+            say(f"lab {name!r} stays up; take it down with: fairway down --name {name}")
+        else:
+            take_down(state)
+
+
+async def _walk(state: LabState, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
+    async with LabHosts.connect(state) as hosts, _kubectl(state, say) as kubectl_like:
+        stage = Stage(scenario=STUDY_LAB, hosts=hosts, kubectl_like=kubectl_like, show=show)
+        claims = await walk_study(stage)
+        try:
+            way = await trace_a_call(stage)
+        except LookupError:
+            way = None
+        return Finished(claims=tuple(claims), way=way)
+
+
+@asynccontextmanager
+async def _kubectl(state: LabState, say: Callable[[str], None]) -> AsyncIterator[KubectlLike]:
+    program = os.environ.get("KUBECTL") or shutil.which("kubectl")
+    if program:
+        yield Kubectl(program, kubeconfig=state.kubeconfig, cache=state.folder / "kubectl-cache")
+        return
+    say("there is no kubectl on PATH: the same requests are made without it")
+    async with StandIn(load_kubeconfig(state.kubeconfig)) as stand_in:
+        yield stand_in

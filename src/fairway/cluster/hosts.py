@@ -1,0 +1,105 @@
+"""Run programs in the lab's nodes, clients and pods, found by the names people use for them."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+
+from fairway.base.errors import Refused
+from fairway.cluster.state import LabState
+from fairway.fabric.spawner import (
+    CannotExecute,
+    HostKind,
+    HostRecord,
+    Spawner,
+    exec_in_host,
+    list_hosts,
+)
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment() -> dict[str, str]:
+    """What a login on a host would have; of the caller's own only what concerns his terminal and language."""
+    passed = {name: os.environ[name] for name in ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES") if name in os.environ}
+    return {"PATH": _PATH, "HOME": "/root", "USER": "root", **passed}
+
+
+def find_host(records: Sequence[HostRecord], target: str) -> HostRecord:
+    """The host a person means: a full name, or a pod's name without its namespace.
+
+    Raises Refused for a name that is none (naming what is near) or that several pods have.
+    """
+    exact = [record for record in records if record.name == target]
+    pods = [record for record in records if record.kind is HostKind.POD and record.name.endswith(f"/{target}")]
+    match exact or pods:
+        case [record]:
+            return record
+        case []:
+            short = [record.name.rpartition("/")[2] for record in records]
+            near = difflib.get_close_matches(target, [*short, *(record.name for record in records)], n=1, cutoff=0.6)
+            names = ", ".join(record.name for record in records if record.kind is not HostKind.POD)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {names}, and the pods of `kubectl get pods -A`"
+            raise Refused(f"{target!r} is no node, client or pod of this lab; {hint}")
+        case several:
+            names = ", ".join(record.name for record in several)
+            raise Refused(f"{target!r} is the name of several pods ({names}): say NAMESPACE/NAME")
+
+
+def exec_in(state: LabState, target: str, argv: Sequence[str]) -> int:
+    """Run a program with this process's standard streams; its exit status as a shell would have it."""
+    record = find_host(list_hosts(state.socket), target)
+    return exec_in_host(state.socket, record.name, argv, env=environment())
+
+
+def run_captured(state: LabState, target: str, argv: Sequence[str]) -> tuple[int, str]:
+    """Run a program; its exit status and what it wrote to standard output and error."""
+
+    async def run() -> tuple[int, str]:
+        async with LabHosts.connect(state) as hosts:
+            return await hosts.run(target, argv)
+
+    return asyncio.run(run())
+
+
+class LabHosts:
+    """One connection to a lab, for many programs."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, state: LabState) -> AsyncIterator[LabHosts]:
+        """Raises Refused where the lab's first process does not answer."""
+        spawner = await Spawner.connect(state.socket)
+        try:
+            yield cls(spawner)
+        finally:
+            await spawner.close()
+
+    async def run(self, host: str, argv: Sequence[str]) -> tuple[int, str]:
+        """Exit status (as a shell's) and output, standard error mixed in; standard input is empty."""
+        record = find_host(await self._spawner.hosts(), host)
+        join = record.containers[0] if record.containers else 0
+        read_end, write_end = os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY)
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        with closing(os.fdopen(read_end, "rb")) as pipe:
+            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+            try:
+                process = await self._spawner.spawn(
+                    record.name, argv, env=environment(), stdin=null, stdout=write_end, stderr=write_end, join=join
+                )
+            except CannotExecute as error:
+                return error.exit_code, f"{error}\n"
+            finally:
+                os.close(write_end)
+                os.close(null)
+            output = await reader.read()
+            code = await process.wait()
+        return (code if code >= 0 else 128 - code), output.decode(errors="replace")

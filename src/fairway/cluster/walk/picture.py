@@ -1,0 +1,56 @@
+"""One packet's way, drawn with the addresses and ports of a call that was just made. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairway.cluster.walk.conntrack import Connection
+
+_WIDTH = 74
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A call through a node port: who called, which node was entered, which pod on which node answered."""
+
+    client: str
+    entered: str
+    pod: str
+    pod_node: str
+    connection: Connection
+
+
+def draw(way: Way) -> str:
+    """The way there on the left, the way back on the right, one line an event; plain text, 76 columns."""
+    original, reply = way.connection.original, way.connection.reply
+    client = f"{original.source}:{original.source_port}"
+    door = f"{original.destination}:{original.destination_port}"
+    pod = f"{reply.source}:{reply.source_port}"
+    node = f"{reply.destination}:{reply.destination_port}"
+    lines = [
+        _box(f"client {way.client}", [client]),
+        _arrows(f"{client} -> {door}", f"{door} -> {client}"),
+        _box(
+            f"{way.entered}  (the node entered)",
+            [
+                f"DNAT  {door}  becomes  {pod}",
+                f"SNAT  {client}  becomes  {node}",
+                "conntrack remembers both and undoes them for the reply",
+            ],
+        ),
+        _arrows(f"{node} -> {pod}", f"{pod} -> {node}"),
+        _box(f"{way.pod_node}", [f"routes to pod {way.pod}"]) if way.pod_node != way.entered else "",
+        _arrows(f"{node} -> {pod}", f"{pod} -> {node}") if way.pod_node != way.entered else "",
+        _box(f"pod {way.pod}", [f"{pod}   sees its peer as {reply.destination}"]),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _box(title: str, lines: list[str]) -> str:
+    top = f"┌─ {title} ".ljust(_WIDTH + 1, "─") + "┐"
+    body = [f"│  {line}".ljust(_WIDTH + 1) + "│" for line in lines]
+    return "\n".join([top, *body, "└" + "─" * _WIDTH + "┘"])
+
+
+def _arrows(there: str, back: str) -> str:
+    return "\n".join((f"   │  {there}", "   ▼".ljust(_WIDTH - len(back) - 5) + f"{back}  ▲"))

@@ -1,0 +1,192 @@
+"""S9 to S11: session affinity, externalTrafficPolicy, and what a load balancer adds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from fairway.api.types import Object
+from fairway.cluster.scenario import STUDY
+from fairway.cluster.walk.facts import SELECTOR, SERVICE
+from fairway.cluster.walk.rows_service import call, node_port
+from fairway.cluster.walk.stage import Stage
+
+AFFINITY_TIMEOUT_S = 2
+"""Short enough to be waited for in the walk; the API's default is three hours."""
+
+CURL_TIMED_OUT, CURL_REFUSED = 28, 7
+"""Exit statuses of curl(1): nothing answered in time; the connection was refused."""
+
+HOLDER = "fairway.dev/load-balancer-node"
+"""The annotation that names the node a load balancer's address is on."""
+
+
+async def affinity(stage: Stage) -> None:
+    """S9."""
+    spec = {
+        "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": AFFINITY_TIMEOUT_S}},
+    }
+    await _patch(stage, SERVICE, spec)
+    node = stage.scenario.control_plane
+    await _rules_with(stage, node, "-m recent", present=True)
+
+    clients = [stage.scenario.client, *stage.scenario.workers, *stage.scenario.bare_pods]
+    met = {client: await _pods_met(stage, client, calls=5) for client in clients}
+    stage.check("every call of one client meets one pod", all(len(pods) == 1 for pods in met.values()), met)
+
+    first, moved = {client: pods[0] for client, pods in met.items()}, {}
+    for _ in range(4):  # a client's new choice is the old one by chance once in three; seven clients, four times: never
+        await asyncio.sleep(AFFINITY_TIMEOUT_S + 1)
+        again = {client: await _pods_met(stage, client, calls=1) for client in clients}
+        moved = {client: pods[0] for client, pods in again.items() if pods != [first[client]]}
+        if moved:
+            break
+    stage.check(
+        f"until the timeout: after {AFFINITY_TIMEOUT_S} s of silence clients may meet another", bool(moved), moved
+    )
+    await _patch(stage, SERVICE, {"sessionAffinity": "None"})
+    await _rules_with(stage, node, "-m recent", present=False)
+
+
+async def local_policy(stage: Stage) -> None:
+    """S10."""
+    await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"externalTrafficPolicy": "Local"}}')
+    service = await stage.get("svc", SERVICE)
+    policies = {name: value for name, value in service["spec"].items() if name.endswith("TrafficPolicy")}
+    expected = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster"}
+    stage.check("the policy is Local", policies == expected, policies)
+    await _rules_with(stage, stage.scenario.control_plane, "has no local endpoints", present=True, table="filter")
+
+    port = await node_port(stage)
+    pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in await _study_pods(stage)}
+    for node in stage.scenario.workers:
+        told = await call(stage, stage.scenario.node_addresses[node]) or {}
+        seen = {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")}
+        stage.check(
+            f"{node} answers with its own pod, which sees the client's own address",
+            seen == {"pod": pods[node], "peer": stage.scenario.client_address},
+            seen,
+        )
+    without = stage.scenario.node_addresses[stage.scenario.control_plane]
+    ran = await stage.run_in(stage.scenario.client, "curl", "-s", "--connect-timeout", "1", f"{without}:{port}")
+    stage.check(
+        f"{stage.scenario.control_plane} has no pod and does not answer: curl times out (28), is not refused (7)",
+        ran.code == CURL_TIMED_OUT,
+        ran.code,
+    )
+    await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"externalTrafficPolicy": "Cluster"}}')
+    await _rules_with(stage, stage.scenario.control_plane, "has no local endpoints", present=False, table="filter")
+
+
+async def load_balancer(stage: Stage) -> None:
+    """S11."""
+    await stage.kubectl("apply", "-f", str(STUDY / "svc-lb.yaml"))
+    service, holder = await _held_service(stage, unlike=None)
+    address = service["status"]["loadBalancer"]["ingress"][0]["ip"]
+    health_port = service["spec"]["healthCheckNodePort"]
+    await stage.kubectl("get", "svc", "svc-lb")
+    stage.check("one address of its own", address not in stage.scenario.node_addresses.values(), address)
+
+    told = await _answer(stage, address)
+    stage.check(
+        "it answers, and the pod sees the client's own address",
+        told.get("ip") == stage.scenario.client_address,
+        {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")},
+    )
+    await _judge_health_checks(stage, health_port)
+    await _judge_holder(stage, address, holder)
+
+    victim = next(pod["metadata"]["name"] for pod in await _study_pods(stage) if pod["spec"]["nodeName"] == holder)
+    await stage.kubectl("cordon", holder)
+    await stage.kubectl("delete", "pod", victim)
+    _, successor = await _held_service(stage, unlike=holder)
+    stage.check(f"{holder} lost its pod: the address moved to a node that has one", successor != holder, successor)
+    told = await _answer(stage, address)
+    stage.check(
+        "the same address answers from there",
+        told.get("ip") == stage.scenario.client_address,
+        {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")},
+    )
+    await _judge_health_checks(stage, health_port)
+    await _judge_holder(stage, address, successor)
+    await stage.kubectl("uncordon", holder)
+    await stage.kubectl("delete", "svc", "svc-lb")
+
+
+async def _judge_health_checks(stage: Stage, port: int) -> None:
+    """Every node's health check node port: 200 with ready pods, 503 without."""
+    ready: dict[str, int] = {}
+    for pod in await _study_pods(stage):
+        ready[pod["spec"]["nodeName"]] = ready.get(pod["spec"]["nodeName"], 0) + 1
+    for node, address in stage.scenario.node_addresses.items():
+        script = f"curl -s -w ' %{{http_code}}' http://{address}:{port}/"
+        ran = await stage.sh(stage.scenario.client, script)
+        body, _, code = ran.output.rpartition(" ")
+        count = ready.get(node, 0)
+        seen = {"code": code.strip(), "localEndpoints": json.loads(body)["localEndpoints"]}
+        expected = {"code": "200" if count else "503", "localEndpoints": count}
+        stage.check(f"health check: {node} has {count} ready, answers {expected['code']}", seen == expected, seen)
+
+
+async def _judge_holder(stage: Stage, address: str, holder: str) -> None:
+    """The client's neighbour table must name the holder's link for the address."""
+    neighbours = await stage.run_in(stage.scenario.client, "ip", "neigh", "show", address)
+    link = await stage.run_in(holder, "cat", "/sys/class/net/eth0/address", quiet=True)
+    mac = link.output.strip()
+    stage.check(
+        f"{holder} answers ARP for it ({mac})", bool(mac) and mac in neighbours.output, neighbours.output.strip()
+    )
+
+
+async def _held_service(stage: Stage, *, unlike: str | None) -> tuple[Object, str]:
+    """The load balancer's Service once its address is on a node that is not `unlike`, and that node."""
+    for _ in range(200):
+        service: Object = await stage.get("svc", "svc-lb")
+        holder = service["metadata"].get("annotations", {}).get(HOLDER)
+        if service["status"].get("loadBalancer", {}).get("ingress") and holder and holder != unlike:
+            return service, holder
+        await asyncio.sleep(0.05)
+    raise LookupError(f"no node other than {unlike} took the load balancer's address within 10 s")
+
+
+async def _answer(stage: Stage, address: str) -> dict[str, Any]:
+    """What the first answer at a load balancer's address says; {} if none came within 3 s."""
+    ran = await stage.run_in(
+        stage.scenario.client, "curl", "-s", "--connect-timeout", "3", "--retry", "3", "--retry-connrefused", address
+    )
+    return {} if ran.code else ran.json()
+
+
+async def _study_pods(stage: Stage) -> list[Object]:
+    """The study's pods that are there to stay, and Ready."""
+    pods = (await stage.get("pods", "-l", SELECTOR))["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and _is_ready(pod)]
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+
+
+async def _pods_met(stage: Stage, client: str, *, calls: int) -> list[str]:
+    """The distinct pods that answered a client's calls to the control plane's node port."""
+    address = stage.scenario.node_addresses[stage.scenario.control_plane]
+    port = await node_port(stage)
+    script = f"for i in $(seq {calls}); do curl -s --connect-timeout 1 {address}:{port}; done"
+    ran = await stage.sh(client, f"{script} | grep -o 'deploy-echo-[^\"]*' | sort -u", quiet=calls == 1)
+    return ran.output.split()
+
+
+async def _patch(stage: Stage, service: str, spec: Object) -> None:
+    await stage.kubectl("patch", "svc", service, "-p", json.dumps({"spec": spec}))
+
+
+async def _rules_with(stage: Stage, node: str, text: str, *, present: bool, table: str = "nat") -> None:
+    """Wait until a node's rules do or do not hold a text; raises LookupError after 5 s."""
+    for _ in range(100):
+        listing = await stage.run_in(node, "iptables", "-t", table, "-S", quiet=True)
+        if (text in listing.output) is present:
+            return
+        await asyncio.sleep(0.05)
+    raise LookupError(f"the rules of {node} {'lack' if present else 'still hold'} {text!r} after 5 s")

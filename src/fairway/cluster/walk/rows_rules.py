@@ -1,0 +1,122 @@
+"""S7 and S8: the kernel's rules under one call, and its two translations."""
+
+from __future__ import annotations
+
+from fairway.cluster.walk.conntrack import Connection, parse_connections
+from fairway.cluster.walk.facts import (
+    ENDPOINT_CHAINS,
+    PROBABILITIES,
+    SELECTOR,
+    SERVICE_HASH,
+    TARGET_PORT,
+)
+from fairway.cluster.walk.rows_service import call, node_port
+from fairway.cluster.walk.rules import Rule, matched, parse_rules
+from fairway.cluster.walk.stage import Stage
+
+SOURCE_PORT = 41001
+"""The client's port of the call that is followed, so that it is found among the others."""
+
+_SVC, _EXT = f"KUBE-SVC-{SERVICE_HASH}", f"KUBE-EXT-{SERVICE_HASH}"
+
+
+async def chain_by_chain(stage: Stage) -> None:
+    """S7."""
+    node = stage.scenario.control_plane
+    await stage.run_in(node, "iptables", "-t", "nat", "--zero")
+    told = await call(stage, stage.scenario.node_addresses[node])
+    stage.check("the call was answered", told is not None, told and told["os"]["hostname"])
+    wanted = f"PREROUTING|POSTROUTING|KUBE-NODEPORTS|MARK-MASQ|SERVICES.*LOCAL|{SERVICE_HASH}|" + "|".join(
+        name.removeprefix("KUBE-SEP-") for name in ENDPOINT_CHAINS.values()
+    )
+    listing = await stage.sh(node, f"iptables -t nat -v -S | grep -E '{wanted}'")
+    rules = parse_rules(listing.output)
+
+    steps = [
+        ("PREROUTING", "KUBE-SERVICES"),
+        ("KUBE-SERVICES", "KUBE-NODEPORTS"),
+        ("KUBE-NODEPORTS", _EXT),
+        (_EXT, "KUBE-MARK-MASQ"),
+        (_EXT, _SVC),
+    ]
+    for chain, target in steps:
+        stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
+    chosen = [rule.target for rule in rules if rule.chain == _SVC and rule.packets and rule.target != "KUBE-MARK-MASQ"]
+    stage.check(f"{_SVC} chose one endpoint's chain", len(chosen) == 1, chosen)
+    for chain in chosen:
+        stage.check(f"{chain} -> DNAT counted the call", matched(rules, chain or "", "DNAT") == 1, _lines(rules, chain))
+    for chain, target in (("POSTROUTING", "KUBE-POSTROUTING"), ("KUBE-POSTROUTING", "MASQUERADE")):
+        stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
+
+    local = [rule for rule in rules if (rule.chain, rule.target) == ("KUBE-SERVICES", "KUBE-NODEPORTS")]
+    stage.check(
+        "node ports are asked last, for the node's own addresses (--dst-type LOCAL)",
+        [rule.option("--dst-type") for rule in local] == ["LOCAL"],
+        [rule.line for rule in local],
+    )
+    destinations = {
+        (rule.option("--to-destination") or ""): rule.chain
+        for rule in rules
+        if rule.target == "DNAT" and rule.chain in ENDPOINT_CHAINS.values()
+    }
+    expected = {f"{address}:{TARGET_PORT}": chain for address, chain in ENDPOINT_CHAINS.items()}
+    stage.check("the endpoints' chains have the study's very names", destinations == expected, destinations)
+    cascade = [rule for rule in rules if rule.chain == _SVC and rule.target in ENDPOINT_CHAINS.values()]
+    probabilities = [rule.option("--probability") for rule in cascade]
+    stage.check("the probabilities are 1/3, 1/2 and none", probabilities == PROBABILITIES, probabilities)
+
+
+async def there_and_back(stage: Stage) -> None:
+    """S8."""
+    node = stage.scenario.control_plane
+    address = stage.scenario.node_addresses[node]
+    told = await call(stage, address, local_port=SOURCE_PORT) or {}
+    seen_peer = told.get("ip")
+    stage.check("the pod sees the node that was entered as its peer", seen_peer == address, seen_peer)
+
+    connection = await tracked(stage, node, local_port=SOURCE_PORT)
+    original, reply = connection.original, connection.reply
+    stage.check(
+        "DNAT: sent to the node port, the reply is expected from a pod's 8080",
+        original.destination == address and reply.source in ENDPOINT_CHAINS and reply.source_port == TARGET_PORT,
+        connection.line,
+    )
+    stage.check(
+        "SNAT: the client's address is replaced by the node's, so the reply comes back to the node",
+        original.source == stage.scenario.client_address and reply.destination == address,
+        connection.line,
+    )
+    pod_node = await node_of_pod(stage, reply.source)
+    arrived = await stage.run_in(
+        pod_node, "conntrack", "-L", "-p", "tcp", "--orig-src", address, "--orig-port-dst", str(TARGET_PORT)
+    )
+    ports = [(entry.original.source_port, entry.original.destination) for entry in parse_connections(arrived.output)]
+    stage.check(
+        f"{pod_node} carries the same connection from the node entered, and answers to it",
+        (reply.destination_port, reply.source) in ports,
+        ports,
+    )
+
+
+async def tracked(stage: Stage, node: str, *, local_port: int) -> Connection:
+    """The client's connection from `local_port` to the node port, as `node` tracks it.
+
+    Raises LookupError where there is none.
+    """
+    port = str(await node_port(stage))
+    client = ("--orig-src", stage.scenario.client_address, "--orig-port-src", str(local_port))
+    listed = await stage.run_in(node, "conntrack", "-L", "-p", "tcp", *client, "--orig-port-dst", port)
+    connections = parse_connections(listed.output)
+    if not connections:
+        raise LookupError(f"{node} tracks no connection of the client from port {local_port} to port {port}")
+    return connections[0]
+
+
+async def node_of_pod(stage: Stage, address: str) -> str:
+    """The node of the study's pod with that address."""
+    pods = (await stage.get("pods", "-l", SELECTOR))["items"]
+    return next(str(pod["spec"]["nodeName"]) for pod in pods if pod["status"].get("podIP") == address)
+
+
+def _lines(rules: list[Rule], chain: str | None) -> list[str]:
+    return [rule.line for rule in rules if rule.chain == chain]

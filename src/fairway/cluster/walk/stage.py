@@ -1,0 +1,148 @@
+"""Where the walk happens: commands are run and recorded here, claims are judged."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fairway.base.errors import FairwayError
+from fairway.cluster.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A command that was run: as a person would type it, what it printed, its exit status."""
+
+    command: str
+    output: str
+    code: int
+
+    def json(self) -> Any:
+        """The output as JSON; raises FairwayError that shows the output where it is none."""
+        try:
+            return json.loads(self.output)
+        except ValueError:
+            raise FairwayError(f"`{self.command}` answered no JSON (exit {self.code}): {self.output[:200]!r}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that must be true, and what was seen of it."""
+
+    what: str
+    ok: bool
+    seen: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A row of the study: it holds if each of its checks does."""
+
+    id: str
+    claim: str
+    ok: bool
+    evidence: tuple[Check, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        evidence = [{"check": check.what, "ok": check.ok, "seen": check.seen} for check in self.evidence]
+        return {"id": self.id, "claim": self.claim, "ok": self.ok, "evidence": evidence}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A row begins."""
+
+    id: str
+    title: str
+
+
+Shown = Heading | Ran | Check | Claim
+
+
+class Hosts(Protocol):
+    """Runs programs in the lab's nodes, pods and clients."""
+
+    async def run(self, host: str, argv: Sequence[str]) -> tuple[int, str]: ...
+
+
+class KubectlLike(Protocol):
+    """kubectl, or what stands in for it: arguments in, exit status and output back."""
+
+    async def run(self, args: Sequence[str]) -> tuple[int, str]: ...
+
+    def watch(self, args: Sequence[str]) -> Watching: ...
+
+
+class Watching(Protocol):
+    """A `get -w` that runs: entered once what was there is printed, so that nothing after is missed."""
+
+    lines: list[str]
+
+    async def __aenter__(self) -> Watching: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def until(self, satisfied: Callable[[list[str]], bool]) -> bool: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """The lab as the walk sees it.
+
+    show is called for everything worth printing, in order.
+    """
+
+    scenario: Scenario
+    hosts: Hosts
+    kubectl_like: KubectlLike
+    show: Callable[[Shown], None]
+    claims: list[Claim] = field(default_factory=list)
+    _checks: list[Check] = field(default_factory=list)
+
+    async def kubectl(self, *args: str, quiet: bool = False) -> Ran:
+        """Run kubectl; `quiet` leaves the output out of what is shown."""
+        code, output = await self.kubectl_like.run(args)
+        return self._record(shlex.join(("kubectl", *args)), output, code, quiet=quiet)
+
+    async def run_in(self, host: str, *argv: str, quiet: bool = False) -> Ran:
+        """Run a program in a node, pod or client."""
+        code, output = await self.hosts.run(host, argv)
+        return self._record(f"fairway exec {host} -- {shlex.join(argv)}", output, code, quiet=quiet)
+
+    async def sh(self, host: str, script: str, *, quiet: bool = False) -> Ran:
+        """Run a shell line in a node, pod or client; only for lines written in this package."""
+        return await self.run_in(host, "sh", "-c", script, quiet=quiet)
+
+    async def get(self, *args: str) -> Any:
+        """`kubectl get ARGS -o json`, decoded and not shown: what a judge looks up."""
+        return (await self.kubectl("get", *args, "-o", "json", quiet=True)).json()
+
+    def check(self, what: str, ok: bool, seen: Any) -> bool:
+        """Note one check of the row that is being walked."""
+        check = Check(what=what, ok=bool(ok), seen=seen)
+        self._checks.append(check)
+        self.show(check)
+        return check.ok
+
+    async def row(self, number: str, title: str, claim: str, walk: Callable[[Stage], Awaitable[None]]) -> Claim:
+        """Walk one row; whatever fails unexpectedly fails its claim and the next row goes on."""
+        self.show(Heading(id=number, title=title))
+        self._checks = []
+        try:
+            await walk(self)
+        except (FairwayError, LookupError, ValueError) as error:
+            self.check("the row could be walked to its end", ok=False, seen=f"{type(error).__name__}: {error}")
+        held = bool(self._checks) and all(check.ok for check in self._checks)
+        judged = Claim(id=number, claim=claim, ok=held, evidence=tuple(self._checks))
+        self.claims.append(judged)
+        self.show(judged)
+        return judged
+
+    def _record(self, command: str, output: str, code: int, *, quiet: bool) -> Ran:
+        ran = Ran(command=command, output=output, code=code)
+        if not quiet:
+            self.show(ran)
+        return ran

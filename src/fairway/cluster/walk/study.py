@@ -1,0 +1,132 @@
+"""The study in its order, and the picture at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fairway.cluster.walk import rows_endpoints, rows_policy, rows_rules, rows_service
+from fairway.cluster.walk.picture import Way
+from fairway.cluster.walk.stage import Claim, Stage
+
+PICTURED_PORT = 41002
+"""The client's port of the call that is drawn; another than S8's, whose connection is still tracked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of the study: what it does, and what must be true."""
+
+    id: str
+    title: str
+    claim: str
+    walk: Callable[[Stage], Awaitable[None]]
+
+
+async def _readiness_and_slices(stage: Stage) -> None:
+    await rows_endpoints.readiness(stage)
+    await rows_endpoints.slices(stage)
+
+
+ROWS = (
+    Row(
+        id="S1",
+        title="kubectl apply, with an unmodified kubectl",
+        claim="the Deployment and the Service are created; a second apply says unchanged",
+        walk=rows_service.apply,
+    ),
+    Row(
+        id="S2",
+        title="kubectl get, with the study's columns",
+        claim="one replica runs on each worker, on the study's nodes and addresses",
+        walk=rows_service.look,
+    ),
+    Row(
+        id="S3",
+        title="the echo server",
+        claim="it answers any request with JSON that tells the request, the host asked, the peer seen and the pod",
+        walk=rows_service.echo,
+    ),
+    Row(
+        id="S4",
+        title="ss -tlnp on every node",
+        claim="nothing listens on the node port: the kernel's rules do it",
+        walk=rows_service.nothing_listens,
+    ),
+    Row(
+        id="S5",
+        title="mypc calls NODE:NODEPORT for all four nodes",
+        claim="all answer, also the one without a pod",
+        walk=rows_service.every_node_answers,
+    ),
+    Row(
+        id="S6",
+        title="a loop of calls",
+        claim="they are spread over the three pods at random, about a third each",
+        walk=rows_service.spread,
+    ),
+    Row(
+        id="S7",
+        title="iptables -t nat -S, with counters",
+        claim="PREROUTING leads by KUBE-NODEPORTS, EXT, SVC and SEP to DNAT and MASQUERADE, by the study's very names",
+        walk=rows_rules.chain_by_chain,
+    ),
+    Row(
+        id="S8",
+        title="DNAT and SNAT on the way in, and the way back",
+        claim="conntrack holds both translations, and the pod sees the node it was entered by",
+        walk=rows_rules.there_and_back,
+    ),
+    Row(
+        id="S9",
+        title="sessionAffinity: ClientIP",
+        claim="every call of one client meets one pod, until the timeout; another client may meet another",
+        walk=rows_policy.affinity,
+    ),
+    Row(
+        id="S10",
+        title="externalTrafficPolicy: Local",
+        claim="nodes with a pod answer with it and it sees the client; a node with none does not answer",
+        walk=rows_policy.local_policy,
+    ),
+    Row(
+        id="S11",
+        title="what NodePort lacks: type LoadBalancer",
+        claim="one address of its own, only on nodes with a ready pod, health checks tell; the client is seen",
+        walk=rows_policy.load_balancer,
+    ),
+    Row(
+        id="S12",
+        title="readiness probes, Endpoints and EndpointSlices",
+        claim="a failing pod leaves every node's rules and comes back; a change sends one slice of at most 100",
+        walk=_readiness_and_slices,
+    ),
+    Row(
+        id="S13",
+        title="the ClusterIP path",
+        claim="pods reach the Service by its ClusterIP:9000 from every node",
+        walk=rows_endpoints.cluster_ip,
+    ),
+)
+
+
+async def walk_study(stage: Stage) -> list[Claim]:
+    """Walk S1 to S13; the claims, in order."""
+    for row in ROWS:
+        await stage.row(row.id, row.title, row.claim, row.walk)
+    return stage.claims
+
+
+async def trace_a_call(stage: Stage) -> Way:
+    """Make one more call through a node without a pod and read its way from conntrack."""
+    entered = stage.scenario.control_plane
+    address = stage.scenario.node_addresses[entered]
+    told = await rows_service.call(stage, address, local_port=PICTURED_PORT) or {}
+    connection = await rows_rules.tracked(stage, entered, local_port=PICTURED_PORT)
+    return Way(
+        client=stage.scenario.client,
+        entered=entered,
+        pod=told["os"]["hostname"],
+        pod_node=await rows_rules.node_of_pod(stage, connection.reply.source),
+        connection=connection,
+    )
