@@ -113,7 +113,7 @@ def _forward(features: Features) -> tuple[Rule, ...]:
 
 def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
     """The last rules of nat KUBE-SERVICES: what is sent to the node itself may be for a node port."""
-    networks = _chosen_networks(plan)
+    networks = plan.node_port_addresses
     jump = Jump(names.KUBE_NODEPORTS)
     if networks is None:
         destination = None if plan.localhost_node_ports else Address(LOOPBACK, negated=True)
@@ -130,17 +130,9 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
 
 def accepts_localhost(plan: Plan) -> bool:
     """True where node ports answer on 127.0.0.1 too."""
-    networks = _chosen_networks(plan)
+    networks = plan.node_port_addresses
     chosen = networks is None or any(_LOCALHOST in network for network in networks)
     return plan.localhost_node_ports and chosen
-
-
-def _chosen_networks(plan: Plan) -> tuple[IPNetwork, ...] | None:
-    """`plan.node_port_addresses`, None for all: a /0 among them means all too, as for kube-proxy."""
-    networks = plan.node_port_addresses
-    if networks is None or any(network.prefixlen == 0 for network in networks):
-        return None
-    return networks
 
 
 def host_network(address: IPAddress) -> IPNetwork:
