@@ -117,7 +117,7 @@ class Service(Struct, frozen=True, kw_only=True):
 
     @property
     def is_headless(self) -> bool:
-        return self.spec.cluster_ip == NONE
+        return NONE in (self.spec.cluster_ip, *self.spec.cluster_ips)
 
     @property
     def is_externally_reachable(self) -> bool:

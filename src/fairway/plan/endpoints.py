@@ -1,0 +1,190 @@
+"""Which endpoints of a Service may receive its traffic on one node.
+
+The rules are kube-proxy's `CategorizeEndpoints` (pkg/proxy/topology.go) and its reading of slices
+(pkg/proxy/endpointslicecache.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from fairway.api.core import ApiProtocol
+from fairway.api.discovery import HEADLESS_LABEL, AddressType, Endpoint, EndpointSlice
+from fairway.base.addresses import IPAddress, parse_address
+from fairway.base.errors import Refused
+from fairway.plan.model import Backend, Note, Origin
+from fairway.plan.options import NodeView
+
+
+class Topology(Enum):
+    """How hints narrow the endpoints of the whole cluster for this node."""
+
+    ANY = "any"
+    SAME_ZONE = "same zone"
+    SAME_NODE = "same node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEndpoint:
+    """One address and port of a Service port, ready or not. text: the backend's, which it is sorted by."""
+
+    text: str
+    backend: Backend
+    ready: bool
+    serving: bool
+    terminating: bool
+    for_zones: frozenset[str] = frozenset()
+    for_nodes: frozenset[str] = frozenset()
+
+    @property
+    def credibility(self) -> tuple[bool, bool, bool, bool]:
+        """Of two with the same address and port the greater one is believed."""
+        return (not self.terminating, self.ready, self.serving, self.backend.local)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEndpoints:
+    """What a Service's slices say.
+
+    by_port: by the name and protocol of a slice's port. ready_here: distinct addresses of ready endpoints on this node,
+    over all ports. slices: the names of those that were read.
+    """
+
+    by_port: Mapping[tuple[str, ApiProtocol], tuple[KnownEndpoint, ...]]
+    ready_here: int
+    slices: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usable:
+    """The endpoints of one Service port that may receive new connections from this node.
+
+    cluster: anywhere, narrowed by `topology`; local: on this node, whatever the hints. Both sorted by text, and each
+    falls back to endpoints that terminate but still serve when it has no ready one (KEP-1669): *_terminating.
+    known: how many endpoints the port has, usable or not.
+    """
+
+    cluster: tuple[Backend, ...]
+    local: tuple[Backend, ...]
+    topology: Topology = Topology.ANY
+    cluster_terminating: bool = False
+    local_terminating: bool = False
+    known: int = 0
+
+
+def read_slices(slices: Iterable[EndpointSlice], view: NodeView) -> KnownEndpoints:
+    """Join the slices of one Service: what several say of one address and port is said once, in no order."""
+    by_port: dict[tuple[str, ApiProtocol], dict[str, KnownEndpoint]] = {}
+    ready_here: set[IPAddress] = set()
+    names: list[str] = []
+    notes: list[Note] = []
+    for endpoint_slice in sorted(slices, key=lambda each: each.metadata.name):
+        if HEADLESS_LABEL in endpoint_slice.metadata.labels or not _is_of_family(endpoint_slice, view, notes):
+            continue
+        names.append(endpoint_slice.metadata.name)
+        ports = [port for port in endpoint_slice.ports if port.port]
+        for index, endpoint in enumerate(endpoint_slice.endpoints):
+            address = _address_of(endpoint_slice, index, view, notes)
+            if address is None:
+                continue
+            local = endpoint.node_name == view.name
+            if ports and local and endpoint.ready:
+                ready_here.add(address)
+            for port in ports:
+                known = _known(endpoint, Backend(address=address, port=port.port, local=local))
+                same_port = by_port.setdefault((port.name, port.protocol), {})
+                _keep_better(same_port, known)
+    return KnownEndpoints(
+        by_port={port: tuple(known[text] for text in sorted(known)) for port, known in by_port.items()},
+        ready_here=len(ready_here),
+        slices=tuple(names),
+        notes=tuple(notes),
+    )
+
+
+def usable_endpoints(known: tuple[KnownEndpoint, ...], view: NodeView) -> Usable:
+    """Of one Service port's endpoints, those that may be used from this node."""
+    ready = [endpoint for endpoint in known if endpoint.ready]
+    topology = _topology(ready, view)
+    draining = [endpoint for endpoint in known if endpoint.serving and endpoint.terminating and not endpoint.ready]
+    cluster = _narrow(ready, topology, view) if ready else draining
+    ready_local = [endpoint for endpoint in ready if endpoint.backend.local]
+    local = ready_local or [endpoint for endpoint in draining if endpoint.backend.local]
+    return Usable(
+        cluster=tuple(endpoint.backend for endpoint in cluster),
+        local=tuple(endpoint.backend for endpoint in local),
+        topology=topology,
+        cluster_terminating=bool(cluster) and not ready,
+        local_terminating=bool(local) and not ready_local,
+        known=len(known),
+    )
+
+
+def _topology(ready: list[KnownEndpoint], view: NodeView) -> Topology:
+    """Hints count only where every ready endpoint has them and one is meant for here, so that none is left alone."""
+    if not ready:
+        return Topology.ANY
+    if all(endpoint.for_nodes for endpoint in ready) and any(view.name in endpoint.for_nodes for endpoint in ready):
+        return Topology.SAME_NODE
+    hinted = bool(view.zone) and all(endpoint.for_zones for endpoint in ready)
+    return Topology.SAME_ZONE if hinted and any(view.zone in endpoint.for_zones for endpoint in ready) else Topology.ANY
+
+
+def _narrow(ready: list[KnownEndpoint], topology: Topology, view: NodeView) -> list[KnownEndpoint]:
+    match topology:
+        case Topology.SAME_NODE:
+            return [endpoint for endpoint in ready if view.name in endpoint.for_nodes]
+        case Topology.SAME_ZONE:
+            return [endpoint for endpoint in ready if view.zone in endpoint.for_zones]
+        case Topology.ANY:
+            return ready
+
+
+def _known(endpoint: Endpoint, backend: Backend) -> KnownEndpoint:
+    return KnownEndpoint(
+        text=str(backend),
+        backend=backend,
+        ready=endpoint.ready,
+        serving=endpoint.serving,
+        terminating=endpoint.terminating,
+        for_zones=frozenset(hint.name for hint in endpoint.hints.for_zones),
+        for_nodes=frozenset(hint.name for hint in endpoint.hints.for_nodes),
+    )
+
+
+def _keep_better(same_port: dict[str, KnownEndpoint], candidate: KnownEndpoint) -> None:
+    current = same_port.get(candidate.text)
+    if current is None or candidate.credibility > current.credibility:
+        same_port[candidate.text] = candidate
+
+
+def _is_of_family(endpoint_slice: EndpointSlice, view: NodeView, notes: list[Note]) -> bool:
+    if endpoint_slice.address_type is AddressType.FQDN:
+        message = "its endpoints are names, and packets can only be sent on to addresses; it is left out"
+        notes.append(Note(origin=_of(endpoint_slice, "addressType", "FQDN"), message=message))
+    return endpoint_slice.address_type == view.family.api_name
+
+
+def _address_of(endpoint_slice: EndpointSlice, index: int, view: NodeView, notes: list[Note]) -> IPAddress | None:
+    """The endpoint's first address; a Note and None where it is no address of the slice's type."""
+    addresses = endpoint_slice.endpoints[index].addresses
+    field = f"endpoints[{index}].addresses[0]"
+    if not addresses:
+        notes.append(Note(origin=_of(endpoint_slice, field), message="the endpoint has no address; it is left out"))
+        return None
+    try:
+        address = parse_address(addresses[0])
+        if address.version != view.family:
+            raise Refused(f"{addresses[0]!r} is not of the slice's addressType {view.family.api_name}")
+    except Refused as error:
+        notes.append(Note(origin=_of(endpoint_slice, field, addresses[0]), message=f"{error}; it is left out"))
+        return None
+    return address
+
+
+def _of(endpoint_slice: EndpointSlice, field: str, value: str = "") -> Origin:
+    metadata = endpoint_slice.metadata
+    return Origin(kind="EndpointSlice", namespace=metadata.namespace, name=metadata.name, field=field, value=value)
