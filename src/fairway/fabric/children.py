@@ -1,0 +1,216 @@
+"""What the first process's children do between fork and their own work. Every function here runs in a forked child.
+
+A child tells its parent through a pipe: nothing at all when it has become the program it was to be (the pipe closes on
+exec), READY when it is a host that stands, or a Failure.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import struct
+import sys
+import termios
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fairway.base.errors import FairwayError, Refused
+from fairway.fabric import protocol
+from fairway.fabric.hostfiles import furnish
+from fairway.fabric.namespaces import (
+    HOST_NAMESPACES,
+    Namespace,
+    mount_proc,
+    mount_sysfs,
+    set_loopback_up,
+    set_process_name,
+    setns,
+    unshare,
+)
+
+READY = b"ready\n"
+
+Program = Callable[[Mapping[str, Any]], int]
+"""A program of the lab itself: called with its configuration in a forked child; its result is the exit code."""
+
+_NLMSG = struct.Struct("=IHHII")
+_IFINFOMSG = struct.Struct("=BxHiII")
+_RTM_DELLINK = 17
+_NLM_F_REQUEST_ACK = 0x1 | 0x4
+"""linux/netlink.h, linux/rtnetlink.h: nlmsghdr, ifinfomsg and the request that deletes a link."""
+
+_CRASHED = 70
+"""EX_SOFTWARE of sysexits.h: a program of ours ended by an exception."""
+
+
+def fork(child: Callable[[], int]) -> int:
+    """Fork; the child's exit code is what `child` returns. Returns the child's pid, to the parent only."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _exit_with(child)
+    return pid
+
+
+def _exit_with(child: Callable[[], int]) -> NoReturn:
+    # Whatever happens, the child must never return into its parent's frames.
+    code = _CRASHED
+    try:
+        code = child()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def reset_signals() -> None:
+    """Every signal as a program expects to find it: default and unblocked."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) != signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    """Close every descriptor above standard error that is not to be kept."""
+    low = 3
+    for descriptor in sorted(descriptor for descriptor in keep if descriptor >= low):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def redirect_output(log: Path) -> None:
+    """Standard input from nothing, output and error to the end of a log file."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) -> int:
+    """Be a host: make its namespaces and furnish them, say so, and keep them until SIGTERM; then delete its links.
+
+    visible: directories every host of the lab needs to see, beside those of the spec.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
+    close_all_but({report})
+    set_process_name(spec.name)
+    try:
+        unshare(HOST_NAMESPACES)
+        socket.sethostname(spec.hostname)
+        mount_sysfs()
+        furnish(spec.files, hidden=spec.hidden, visible=dict.fromkeys((*visible, *spec.visible)))
+        set_loopback_up()
+    except (OSError, FairwayError) as error:
+        return _fail(report, Refused(f"host {spec.name}: {_text(error)}"))
+    os.chdir("/")
+    os.write(report, READY)
+    os.close(report)
+    signal.sigwait({signal.SIGTERM})
+    delete_links()
+    return 0
+
+
+def delete_links() -> None:
+    """Delete every link of this network namespace that can be, and with it its peer elsewhere.
+
+    The kernel does so too when the namespace goes, but later, when nobody waits for it any more.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as netlink:
+        for index, name in socket.if_nameindex():
+            if name == "lo":
+                continue
+            body = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+            header = _NLMSG.pack(_NLMSG.size + len(body), _RTM_DELLINK, _NLM_F_REQUEST_ACK, index, 0)
+            netlink.send(header + body)
+            netlink.recv(4096)
+
+
+def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors: list[int], report: int) -> int:
+    """Become a program in a host. Returns only when that fails, after telling why.
+
+    place: pidfd of the host's holder; joined: pidfd of the container to join, if any.
+    """
+    try:
+        os.setsid()
+        setns(place, HOST_NAMESPACES)
+        if joined is not None:
+            setns(joined, Namespace.MOUNT)
+        if request.new_pid_namespace:
+            unshare(Namespace.MOUNT)
+            mount_proc()
+        for target, source in enumerate(descriptors):
+            os.dup2(source, target)
+        if request.controlling_tty:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        _change_directory(request.cwd)
+    except (OSError, FairwayError) as error:
+        return _fail(report, Refused(f"host {request.host}: {_text(error)}"))
+    reset_signals()
+    try:
+        os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - a list, no shell
+    except (OSError, ValueError) as error:
+        return _fail(report, _cannot_execute(request, error))
+
+
+def run_service(
+    program: Program,
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    place: int | None,
+    descriptors: Mapping[str, int],
+    log: Path,
+) -> int:
+    """Be a program of the lab in a host (its holder's pidfd), or in the lab's own namespaces for None."""
+    redirect_output(log)
+    os.setsid()
+    set_process_name(name)
+    if place is not None:
+        setns(place, HOST_NAMESPACES)
+    os.chdir("/")
+    close_all_but(descriptors.values())
+    reset_signals()
+    return program({**config, "fds": dict(descriptors)} if descriptors else config)
+
+
+def _change_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise Refused(f"cannot go to {path}: {error.strerror}") from error
+
+
+def _cannot_execute(request: protocol.Spawn, error: OSError | ValueError) -> protocol.CannotExecute:
+    program = request.argv[0]
+    if isinstance(error, ValueError):
+        return protocol.CannotExecute(f"{program!r}: {error}", exit_code=protocol.NOT_EXECUTABLE_CODE)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return protocol.CannotExecute(f"{program}: not found", exit_code=protocol.NOT_FOUND_CODE)
+    return protocol.CannotExecute(f"{program}: {error.strerror}", exit_code=protocol.NOT_EXECUTABLE_CODE)
+
+
+def _fail(report: int, error: FairwayError) -> int:
+    os.write(report, protocol.encode(protocol.failure_of(0, error)))
+    return 1
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return str(error)
