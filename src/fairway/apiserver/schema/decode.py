@@ -151,7 +151,9 @@ def _fits(value: int, scalar: Scalar) -> bool:
 
 
 def _int_or_string(value: Any) -> int | str:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and _fits(value, Scalar.INT32)):
+    if isinstance(value, str) or (
+        isinstance(value, int) and not isinstance(value, bool) and _fits(value, Scalar.INT32)
+    ):
         return value
     number = f"number {value}" if isinstance(value, int | float) and not isinstance(value, bool) else _kind_of(value)
     raise WrongTypeError(f"json: cannot unmarshal {number} into Go value of type int32")
@@ -201,7 +203,7 @@ def _go_type(field: Field) -> str:
         return "[]uint8"
     if field.scalar is Scalar.STRING:
         return {"string": "string", "UID": "types.UID"}.get(field.element, f"v1.{field.element}")
-    return field.scalar.value
+    return str(field.scalar.value)
 
 
 def _kind_of(value: Any) -> str:

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+
 class Scalar(enum.Enum):
     """The types that have no fields of their own; the value is the name in the description files.
 
