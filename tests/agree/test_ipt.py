@@ -1,0 +1,115 @@
+"""The iptables rules, run by our interpreter, do to packets what `evaluate` says.
+
+Where kube-proxy's own rules differ from the specification, kube-proxy's are kept and the difference stands here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from fractions import Fraction
+
+from hypothesis import HealthCheck, event, given, settings
+
+from fairway.base.addresses import IPAddress
+from fairway.dataplane.ipt.lower import lower
+from fairway.dataplane.ipt.names import endpoint_chain
+from fairway.dataplane.ipt.run import Branch, run
+from fairway.flow.packet import Packet
+from fairway.flow.trace import Disposition, Trace
+from fairway.plan.evaluate import Evaluator
+from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason
+from tests.agree.strategies import Case, cases, packets
+
+_NEAR = Fraction(1, 10**8)
+"""xt_statistic keeps probabilities in 31 bits, of ten decimals."""
+
+_Fate = dict[tuple[Disposition, tuple[IPAddress, int] | None, bool], Fraction]
+
+
+def test_every_generated_packet_meets_the_same_fate() -> None:
+    seen: set[Disposition] = set()
+
+    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(cases(), packets())
+    def check(case: Case, packet: Packet) -> None:
+        evaluator = Evaluator(case.plan())
+        expected = evaluator.evaluate(packet)
+        event(expected.disposition.value)
+        seen.add(expected.disposition)
+        if _kube_proxy_differs(evaluator, packet):
+            return
+        _assert_same(expected, run(lower(evaluator.plan), packet, is_own=evaluator.is_own))
+
+    check()
+    assert seen == set(Disposition)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(cases(), packets())
+def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, packet: Packet) -> None:
+    evaluator = Evaluator(case.plan())
+    opening = evaluator.opening(packet)
+    if opening is None or _kube_proxy_differs(evaluator, packet):
+        return
+    for backend in opening.port.cluster:
+        expected = evaluator.evaluate(packet, remembered=backend)
+        remembered = frozenset({endpoint_chain(opening.port.name, backend)}) if opening.port.affinity else frozenset()
+
+        branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own, remembered=remembered)
+
+        _assert_same(expected, branches)
+
+
+def _kube_proxy_differs(evaluator: Evaluator, packet: Packet) -> bool:
+    """The corners where kube-proxy's iptables rules are not the specification.
+
+    1. It refuses a node port without backends on every local address, also where node ports are not open.
+    2. Without any endpoint it rejects also those whom loadBalancerSourceRanges keeps out: the sender learns sooner.
+    3. What the node itself sends to an external address is refused only where it comes back in: KUBE-EXTERNAL-SERVICES
+       is not called from OUTPUT, so it leaves for an address that is not the node's own.
+    """
+    opening = evaluator.opening(packet)
+    if opening is None:
+        return evaluator.is_own(packet.destination) and _has_refused_node_port(evaluator.plan, packet)
+    door = opening.door
+    refused = isinstance(door.ways[evaluator.source_of(packet)].outcome, Refusal)
+    if refused and packet.from_node and door.kind is not DoorKind.CLUSTER_IP:
+        return not evaluator.is_own(packet.destination)
+    return door.allowed_sources is not None and all(
+        isinstance(way.outcome, Refusal) and way.outcome.reason is RejectReason.NO_ENDPOINTS
+        for way in door.ways.values()
+    )
+
+
+def _has_refused_node_port(plan: Plan, packet: Packet) -> bool:
+    return any(
+        isinstance(way.outcome, Refusal)
+        for port in plan.ports
+        for door in port.doors
+        if (door.kind, door.port, door.protocol) == (DoorKind.NODE_PORT, packet.port, packet.protocol)
+        for way in door.ways.values()
+    )
+
+
+def _assert_same(expected: Trace, branches: tuple[Branch, ...]) -> None:
+    assert sum(branch.probability for branch in branches) == 1
+    fate, wanted = _of_branches(branches), _of_trace(expected)
+    assert fate.keys() == wanted.keys()
+    for key, probability in wanted.items():
+        assert abs(fate[key] - probability) < _NEAR
+
+
+def _of_branches(branches: tuple[Branch, ...]) -> _Fate:
+    fate: _Fate = defaultdict(Fraction)
+    for branch in branches:
+        fate[branch.disposition, branch.destination, branch.masquerade] += branch.probability
+    return dict(fate)
+
+
+def _of_trace(trace: Trace) -> _Fate:
+    if not trace.candidates:
+        return {(trace.disposition, None, False): Fraction(1)}
+    return {
+        (trace.disposition, (candidate.address, candidate.port), candidate.masquerade): candidate.probability
+        for candidate in trace.candidates
+    }
