@@ -234,7 +234,14 @@ def _with_namespace(obj: Object) -> Object:
 
 
 def _json_type(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "a truth value", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "nothing")
 
 

@@ -9,7 +9,7 @@ from fairway.base.addresses import IPAddress as IPAddress
 
 
 class Protocol(StrEnum):
-    """Transport protocols of a Service port; the value is the name in lower case, as iptables and conntrack write it."""
+    """Transport protocols of a Service port; the value is the name as iptables and conntrack write it."""
 
     TCP = "tcp"
     UDP = "udp"

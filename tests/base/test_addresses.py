@@ -1,0 +1,130 @@
+"""One reader for all addresses, as tolerant as agents have to be and no more."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairway.base.addresses import Family, format_host, parse_address, parse_network
+from fairway.base.errors import Refused
+
+NO_ADDRESSES = """
+10.0.0
+10.0.0.256
+10.0.0.1.2
+10.0.0.-1
+10.0.0.0x1
+1e1.0.0.0
+10. 0.0.1
+10.0.0.1/32
+fe80::1%eth0
+fd00:::1
+fd00::12345
+:
+web
+\N{ARABIC-INDIC DIGIT ONE}0.0.0.1
+::ffff:10.0.0.256
+"""
+
+NO_NETWORKS = """
+10.0.0.0
+10.0.0.0/
+10.0.0.0/33
+10.0.0.0/-1
+10.0.0.0/8/8
+10.0.0.0/255.0.0.0
+fd00::/129
+::ffff:10.0.0.0/95
+/8
+10.0.0/8
+10.0.0.0/\N{ARABIC-INDIC DIGIT EIGHT}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        (" 10.0.0.1\t", "10.0.0.1"),
+        ("172.30.0.041", "172.30.0.41"),
+        ("010.000.000.008", "10.0.0.8"),
+        ("00000000010.0.0.1", "10.0.0.1"),
+        ("fd00::1", "fd00::1"),
+        ("FD00:0:0::0001", "fd00::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("::ffff:010.0.0.001", "10.0.0.1"),
+        ("::ffff:a00:1", "10.0.0.1"),
+        ("64:ff9b::192.0.2.01", "64:ff9b::c000:201"),
+    ],
+)
+def test_an_address_has_one_form_however_it_is_written(text, address):
+    assert parse_address(text) == ip_address(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    NO_ADDRESSES.split("\n"),
+)
+def test_what_is_no_address_is_refused_with_its_text(text):
+    with pytest.raises(Refused, match=r"is not an IP address") as refusal:
+        parse_address(text)
+    assert repr(text) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        (" 203.0.113.0/25", "203.0.113.0/25"),
+        ("203.0.113.000/025", "203.0.113.0/25"),
+        ("10.1.2.3/8", "10.0.0.0/8"),
+        ("10.0.0.1/32", "10.0.0.1/32"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("fd00::1/64", "fd00::/64"),
+        ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+    ],
+)
+def test_a_network_loses_its_host_bits(text, network):
+    assert parse_network(text) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    "text",
+    NO_NETWORKS.split("\n"),
+)
+def test_what_is_no_network_is_refused(text):
+    with pytest.raises(Refused):
+        parse_network(text)
+
+
+@given(st.ip_addresses(v=4), st.lists(st.integers(0, 5), min_size=4, max_size=4))
+def test_leading_zeros_never_change_an_ipv4_address(address: IPv4Address, zeros: list[int]):
+    octets = str(address).split(".")
+    padded = ".".join("0" * count + octet for count, octet in zip(zeros, octets, strict=True))
+    assert parse_address(padded) == address
+
+
+@given(st.ip_addresses(v=6))
+def test_every_form_of_an_ipv6_address_reads_back(address: IPv6Address):
+    expected = address.ipv4_mapped or address
+    assert [parse_address(text) for text in (str(address), address.exploded, str(address).upper())] == [expected] * 3
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_an_address_or_refused(text: str):
+    try:
+        address = parse_address(text)
+    except Refused:
+        return
+    assert parse_address(str(address)) == address
+
+
+def test_hosts_are_bracketed_where_they_have_colons():
+    assert [format_host(ip_address(text)) for text in ("10.0.0.1", "fd00::1")] == ["10.0.0.1", "[fd00::1]"]
+
+
+def test_a_family_knows_its_name_and_length():
+    assert [(family.api_name, family.bits) for family in Family] == [("IPv4", 32), ("IPv6", 128)]
