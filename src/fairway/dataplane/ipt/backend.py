@@ -195,7 +195,8 @@ def _refusal(batch: Batch, program: str, done: subprocess.CompletedProcess[str])
     words = " ".join(done.stderr.split())
     rule = batch.rule_at(number)
     if rule is None:
-        line = batch.lines[number - 1].text if number <= len(batch.lines) else ""
-        return ApplyError(f"{program} refused line {number} ({line}): {words}", rule=None)
+        return ApplyError(
+            f"{program} refused table {batch.table_at(number)}, not saying which rule ({words})", rule=None
+        )
     owner = f" for {rule.origin}" if rule.origin is not None else ""
     return ApplyError(f"{program} refused the rule{owner}: {format_rule(rule)} ({words})", rule=rule)

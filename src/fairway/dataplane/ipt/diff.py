@@ -42,6 +42,11 @@ class Batch:
         """The rule of line `number`, counted from 1 as iptables does; None where there is none."""
         return self.lines[number - 1].rule if 0 < number <= len(self.lines) else None
 
+    def table_at(self, number: int) -> str:
+        """The table line `number` is about; legacy iptables names the COMMIT that failed, or the line behind it."""
+        tables = [line.text[1:] for line in self.lines[:number] if line.text.startswith("*")]
+        return tables[-1] if tables else ""
+
 
 def diff(observed: Lines, desired: Ruleset) -> Batch:
     """What turns `observed` into `desired` in our chains and jumps, and removes the chains of gone Service ports."""
