@@ -1,0 +1,153 @@
+"""The agent's metrics, by kube-proxy's names, labels and buckets (Kubernetes 1.36 pkg/proxy/metrics/metrics.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from fairway.agent.changes import Pending
+from fairway.base.addresses import Family
+from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason, ServicePort
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SYNC_BUCKETS = tuple(0.001 * 2**power for power in range(15))
+_PROGRAMMING_BUCKETS = (0.25, 0.5, *range(1, 60), *range(60, 120, 5), *range(120, 301, 30))
+_FINE_BUCKETS = tuple(0.001 * 2**power for power in range(12))
+"""kube-proxy's first bucket for programming is 0.25 s, in which all of ours would end up."""
+
+# A `_created` series for each counter doubles them, and kube-proxy has none.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """A registry of its own, so that two agents in one process count for themselves."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Seconds one sync took", _SYNC_BUCKETS)
+        self._full = self._histogram(
+            "sync_full_proxy_rules_duration_seconds", "Seconds one sync took that compiled all Services", _SYNC_BUCKETS
+        )
+        self._partial = self._histogram(
+            "sync_partial_proxy_rules_duration_seconds",
+            "Seconds one sync took that compiled only changed Services",
+            _SYNC_BUCKETS,
+        )
+        programming = "Seconds from a change of a Pod or Service to the rules that follow from it"
+        self._programming = self._histogram("network_programming_duration_seconds", programming, _PROGRAMMING_BUCKETS)
+        self._fine = Histogram(
+            "fairway_network_programming_duration_seconds",
+            f"{programming}, finely",
+            ["ip_family"],
+            buckets=_FINE_BUCKETS,
+            registry=self._registry,
+        )
+        self._last_sync = self._gauge("sync_proxy_rules_last_timestamp_seconds", "When the last sync ended")
+        self._last_queued = self._gauge(
+            "sync_proxy_rules_last_queued_timestamp_seconds", "When a sync was last asked for"
+        )
+        self._no_local = self._gauge(
+            "sync_proxy_rules_no_local_endpoints_total",
+            "Service ports with a Local policy and endpoints, but none here",
+            "traffic_policy",
+        )
+        self._rules = self._gauge("sync_proxy_rules_iptables_total", "Rules there are", "table")
+        self._written = self._gauge("sync_proxy_rules_iptables_last", "Rules the last sync wrote", "table")
+        self._failures = self._counter(
+            "sync_proxy_rules_iptables_restore_failures_total", "Writes that failed", "ip_family"
+        )
+        self._slice_pending = self._plain_gauge("sync_proxy_rules_endpoint_changes_pending", "Slice changes to sync")
+        self._service_pending = self._plain_gauge("sync_proxy_rules_service_changes_pending", "Service changes to sync")
+        self._slice_changes = self._counter("sync_proxy_rules_endpoint_changes_total", "Slice changes seen")
+        self._service_changes = self._counter("sync_proxy_rules_service_changes_total", "Service changes seen")
+        self._healthz = self._counter("proxy_healthz_total", "Answers of /healthz", "code")
+        self._livez = self._counter("proxy_livez_total", "Answers of /livez", "code")
+
+    def render(self) -> bytes:
+        """In Prometheus' text format, CONTENT_TYPE."""
+        return generate_latest(self._registry)
+
+    def queued(self, family: Family, now: datetime) -> None:
+        self._last_queued.labels(family.api_name).set(now.timestamp())
+
+    def service_change(self) -> None:
+        self._service_changes.inc()
+        self._service_pending.inc()
+
+    def slice_change(self) -> None:
+        self._slice_changes.inc()
+        self._slice_pending.inc()
+
+    def taken(self, pending: Pending) -> None:
+        """A sync took these up."""
+        self._service_pending.dec(pending.service_changes)
+        self._slice_pending.dec(pending.slice_changes)
+
+    def synced(self, family: Family, *, took_s: float, full: bool, now: datetime) -> None:
+        for histogram in (self._sync, self._full if full else self._partial):
+            histogram.labels(family.api_name).observe(took_s)
+        self._last_sync.labels(family.api_name).set(now.timestamp())
+
+    def programmed(self, family: Family, triggered: Iterable[datetime], now: datetime) -> None:
+        """What these changes asked for is in the kernel now."""
+        for began in triggered:
+            latency_s = max(0.0, (now - began).total_seconds())
+            self._programming.labels(family.api_name).observe(latency_s)
+            self._fine.labels(family.api_name).observe(latency_s)
+
+    def failed(self, family: Family) -> None:
+        self._failures.labels(family.api_name).inc()
+
+    def rules(self, family: Family, *, total: Mapping[str, int], written: Mapping[str, int]) -> None:
+        """Rules by table: all, and those the last sync wrote."""
+        for table in total.keys() | written.keys():
+            self._rules.labels(family.api_name, table).set(total.get(table, 0))
+            self._written.labels(family.api_name, table).set(written.get(table, 0))
+
+    def plan(self, plan: Plan) -> None:
+        """What the Plan alone tells."""
+        for policy, internal in (("internal", True), ("external", False)):
+            count = sum(_lacks_local(port, internal=internal) for port in plan.ports)
+            self._no_local.labels(plan.family.api_name, policy).set(count)
+
+    def healthz(self, code: int) -> None:
+        self._healthz.labels(str(code)).inc()
+
+    def livez(self, code: int) -> None:
+        self._livez.labels(str(code)).inc()
+
+    def _histogram(self, name: str, text: str, buckets: Iterable[float]) -> Histogram:
+        return Histogram(f"kubeproxy_{name}", text, ["ip_family"], buckets=tuple(buckets), registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"kubeproxy_{name}", text, ["ip_family", *labels], registry=self._registry)
+
+    def _plain_gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"kubeproxy_{name}", text, registry=self._registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"kubeproxy_{name}", text, labels, registry=self._registry)
+
+
+def _lacks_local(port: ServicePort, *, internal: bool) -> bool:
+    outcomes = (
+        way.outcome
+        for door in port.doors
+        if (door.kind is DoorKind.CLUSTER_IP) is internal
+        for way in door.ways.values()
+    )
+    return any(
+        isinstance(outcome, Refusal) and outcome.reason is RejectReason.NO_LOCAL_ENDPOINTS for outcome in outcomes
+    )
