@@ -160,8 +160,10 @@ def _why_none(service: Service, port: ApiServicePort, usable: Usable, known: Kno
             service, "", reason=f"no EndpointSlice of {view.family.api_name} has the label {SERVICE_NAME_LABEL}={name}"
         )
     if usable.known:
-        word = "its only endpoint is" if usable.known == 1 else f"none of its {usable.known} endpoints is"
-        return _slices_origin(service, known, f"{word} ready")
+        none_ready = "its only endpoint is not ready"
+        if usable.known > 1:
+            none_ready = f"none of its {usable.known} endpoints is ready"
+        return _slices_origin(service, known, none_ready)
     if known.by_port:
         title = f'named "{port.name}"' if port.name else "without a name"
         return _slices_origin(service, known, f"none of its EndpointSlices has a {port.protocol} port {title}")
@@ -169,13 +171,14 @@ def _why_none(service: Service, port: ApiServicePort, usable: Usable, known: Kno
 
 
 def _slices_origin(service: Service, known: KnownEndpoints, reason: str) -> Origin:
-    """The Service's first slice stands for all of them; `value` says how many there are."""
+    """The Service's first slice stands for all of them."""
+    if len(known.slices) > 1:
+        reason += f", in {len(known.slices)} slices"
     return Origin(
         kind="EndpointSlice",
         namespace=service.metadata.namespace,
         name=known.slices[0],
         field="endpoints",
-        value="" if len(known.slices) == 1 else f"in {len(known.slices)} slices",
         reason=reason,
     )
 

@@ -1,0 +1,107 @@
+"""What a node is, from its options and its Node."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from fairway.api.codec import decode_node
+from fairway.base.addresses import Family
+from fairway.base.errors import Refused
+from fairway.plan.options import NodeView, Options, parse_options, view_node
+from tests.plan.objects import node
+
+
+def test_flags_become_options_with_lists_at_commas():
+    assert parse_options(
+        family=Family.IPV6,
+        cluster_cidrs=["10.10.0.0/16,fd00:10::/48"],
+        node_port_addresses=["172.18.0.0/16", " 10.0.0.1/8 , "],
+        node_addresses=["172.18.0.05", "fd00::5"],
+        masquerade_all=True,
+        localhost_node_ports=False,
+    ) == Options(
+        family=Family.IPV6,
+        cluster_cidrs=(ip_network("10.10.0.0/16"), ip_network("fd00:10::/48")),
+        node_port_addresses=(ip_network("172.18.0.0/16"), ip_network("10.0.0.0/8")),
+        node_addresses=(ip_address("172.18.0.5"), ip_address("fd00::5")),
+        masquerade_all=True,
+        localhost_node_ports=False,
+    )
+
+
+def test_no_flags_are_the_defaults():
+    assert parse_options(cluster_cidrs=[""]) == Options()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cluster_cidrs": ["10.10.0.0"]}, "--cluster-cidr: '10.10.0.0' is not a network; "),
+        ({"node_port_addresses": ["10.0.0.0/33"]}, "--nodeport-addresses: '10.0.0.0/33' is not a network: "),
+        ({"node_port_addresses": ["primary", "10.0.0.0/8"]}, '--nodeport-addresses: "primary" stands alone; '),
+        ({"node_addresses": ["web"]}, "--node-address: 'web' is not an IP address"),
+    ],
+)
+def test_a_flag_that_cannot_be_read_is_refused_by_its_name(flags, message):
+    with pytest.raises(Refused) as refusal:
+        parse_options(**flags)
+    assert str(refusal.value).startswith(message)
+
+
+def test_a_node_has_the_internal_addresses_of_its_family_in_their_order():
+    there = decode_node(
+        {
+            "metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": "zone-a"}},
+            "status": {
+                "addresses": [
+                    {"type": "Hostname", "address": "n"},
+                    {"type": "ExternalIP", "address": "192.0.2.9"},
+                    {"type": "InternalIP", "address": "172.18.0.5"},
+                    {"type": "InternalIP", "address": "fd00::5"},
+                    {"type": "InternalIP", "address": "10.0.0.5"},
+                    {"type": "InternalIP", "address": "172.18.0.5"},
+                ]
+            },
+        }
+    )
+    assert view_node(there, parse_options(cluster_cidrs=["10.10.0.0/16,fd00:10::/48"])) == NodeView(
+        name="n",
+        family=Family.IPV4,
+        zone="zone-a",
+        node_addresses=(ip_address("172.18.0.5"), ip_address("10.0.0.5")),
+        cluster_cidrs=(ip_network("10.10.0.0/16"),),
+        node_port_addresses=None,
+        localhost_node_ports=True,
+        masquerade_all=False,
+    )
+
+
+def test_addresses_that_are_given_take_the_place_of_the_nodes():
+    view = view_node(node("172.18.0.5"), parse_options(node_addresses=["10.0.0.7", "fd00::7"]))
+    assert view.node_addresses == (ip_address("10.0.0.7"),)
+
+
+def test_a_node_without_an_address_of_the_family_gets_a_note():
+    notes = view_node(node("fd00::5", "nonsense"), Options()).notes
+    assert [f"{note.origin}: {note.message}" for note in notes] == [
+        "Node here: status.addresses[1].address=nonsense: 'nonsense' is not an IP address",
+        "Node here: status.addresses: it has no InternalIP of IPv4, so it is unknown which addresses take node ports",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "family", "networks"),
+    [
+        ([], Family.IPV4, None),
+        (["172.18.0.0/16"], Family.IPV4, (ip_network("172.18.0.0/16"),)),
+        (["172.18.0.0/16"], Family.IPV6, None),
+        (["172.18.0.0/16", "0.0.0.0/0"], Family.IPV4, None),
+        (["primary"], Family.IPV4, (ip_network("172.18.0.5/32"),)),
+        (["primary"], Family.IPV6, None),
+    ],
+)
+def test_a_family_that_no_network_names_takes_node_ports_everywhere(flags, family, networks):
+    options = parse_options(family=family, node_port_addresses=flags)
+    assert view_node(node("172.18.0.5", "10.0.0.5"), options).node_port_addresses == networks
