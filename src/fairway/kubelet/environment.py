@@ -1,0 +1,123 @@
+"""The environment a container starts with: its own variables, those of the Services, and what every program expects.
+
+Order and expansion as the kubelet's `makeEnvironmentVariables` and `pkg/kubelet/envvars`; a later variable sees the
+earlier ones as `$(NAME)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fairway.api.types import Object
+from fairway.kubelet.pod import ContainerSpec, PodSpec
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOME = "/root"
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` by its value; `$$` is a dollar sign; an unknown name stays as it is written."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "$"
+        return variables.get(match[1], match[0])
+
+    return _REFERENCE.sub(replace, text)
+
+
+def field_value(pod: Object, path: str, *, pod_ip: str, host_ip: str) -> str:
+    """What a fieldRef names; "" for a field that has no value, as a downward API variable then has."""
+    metadata: Mapping[str, Any] = pod["metadata"]
+    if match := _SUBSCRIPT.fullmatch(path):
+        return str((metadata.get(match[1]) or {}).get(match[2], ""))
+    spec = pod.get("spec") or {}
+    values = {
+        "metadata.name": metadata.get("name"),
+        "metadata.namespace": metadata.get("namespace"),
+        "metadata.uid": metadata.get("uid"),
+        "spec.nodeName": spec.get("nodeName"),
+        "spec.serviceAccountName": spec.get("serviceAccountName"),
+        "status.hostIP": host_ip,
+        "status.hostIPs": host_ip,
+        "status.podIP": pod_ip,
+        "status.podIPs": pod_ip,
+    }
+    return str(values.get(path) or "")
+
+
+def service_environment(services: Iterable[Object], namespace: str, *, links: bool) -> dict[str, str]:
+    """The variables that tell of Services.
+
+    The API server's Service is always told (KUBERNETES_SERVICE_HOST); those of the pod's namespace with `links`
+    (enableServiceLinks). Headless Services and those without an address are not.
+    """
+    variables: dict[str, str] = {}
+    for service in sorted(services, key=lambda item: (item["metadata"]["namespace"] == namespace, _name(item))):
+        metadata = service["metadata"]
+        master = (metadata["namespace"], metadata["name"]) == ("default", "kubernetes")
+        if master or (links and metadata["namespace"] == namespace):
+            variables |= _of_service(service)
+    return variables
+
+
+def _name(service: Object) -> str:
+    return str(service["metadata"]["name"])
+
+
+def _of_service(service: Object) -> dict[str, str]:
+    spec = service.get("spec") or {}
+    address, ports = spec.get("clusterIP") or "", spec.get("ports") or ()
+    if address in ("", "None") or not ports:
+        return {}
+    prefix = _variable_name(_name(service))
+    host = f"[{address}]" if ":" in address else address
+    variables = {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(ports[0]["port"])}
+    for port in ports:
+        if port.get("name"):
+            variables[f"{prefix}_SERVICE_PORT_{_variable_name(port['name'])}"] = str(port["port"])
+    for index, port in enumerate(ports):
+        protocol, number = (port.get("protocol") or "TCP").lower(), str(port["port"])
+        url = f"{protocol}://{host}:{number}"
+        if index == 0:
+            variables[f"{prefix}_PORT"] = url
+        base = f"{prefix}_PORT_{number}_{protocol.upper()}"
+        variables |= {base: url, f"{base}_PROTO": protocol, f"{base}_PORT": number, f"{base}_ADDR": address}
+    return variables
+
+
+def _variable_name(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def container_environment(
+    container: ContainerSpec,
+    pod: PodSpec,
+    obj: Object,
+    *,
+    services: Iterable[Object],
+    image_env: Mapping[str, str],
+    pod_ip: str,
+    host_ip: str,
+) -> dict[str, str]:
+    """Everything in a container's environment; a variable of the pod's spec wins over all others."""
+    result = {"PATH": PATH, "HOME": HOME, "HOSTNAME": pod.hostname, **({"TERM": "xterm"} if container.tty else {})}
+    result |= image_env
+    known = service_environment(services, pod.key.namespace, links=pod.service_links)
+    for variable in container.env:
+        if variable.field_path:
+            value = field_value(obj, variable.field_path, pod_ip=pod_ip, host_ip=host_ip)
+        else:
+            value = expand(variable.value, known)
+        known[variable.name] = value
+    return result | known
+
+
+def expanded_argv(argv: Iterable[str], container: ContainerSpec, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """command and args may name the container's variables as `$(NAME)`."""
+    return tuple(expand(argument, environment) for argument in argv)

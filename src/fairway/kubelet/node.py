@@ -1,0 +1,152 @@
+"""The Node object and its Lease, as values.
+
+Sources: kubelet `pkg/kubelet/nodestatus/setters.go`, `pkg/kubelet/kubelet_node_status.go`; KEP-589 for the Lease.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairway.api.types import Object
+from fairway.kubelet.config import KubeletConfig
+from fairway.kubelet.times import micro_time, timestamp
+
+KUBELET_VERSION = "v1.33.0+fairway"
+MAX_PODS = 110
+"""KubeletConfiguration maxPods."""
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_DURATION_S = 40
+LEASE_RENEW_S = 10.0
+"""A quarter of the duration (`pkg/kubelet/kubelet.go`, nodeLeaseRenewIntervalFraction)."""
+STATUS_REFRESH_S = 300.0
+"""KubeletConfiguration nodeStatusReportFrequency: the Lease is the heartbeat, the status only what changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Facts about the machine. memory_kib, storage_kib: in all. runtime_version: of what runs the containers, us."""
+
+    cpus: int
+    memory_kib: int
+    storage_kib: int
+    machine_id: str
+    boot_id: str
+    kernel_version: str
+    os_image: str
+    architecture: str
+    runtime_version: str
+
+
+def go_architecture(machine: str) -> str:
+    """What `uname -m` says in the words of Go, which Kubernetes uses."""
+    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)
+
+
+def os_image(os_release: str) -> str:
+    """PRETTY_NAME of an os-release file (os-release(5))."""
+    for line in os_release.splitlines():
+        name, _, value = line.partition("=")
+        if name == "PRETTY_NAME":
+            return value.strip().strip("\"'")
+    return "Linux"
+
+
+def total_memory_kib(meminfo: str) -> int:
+    """MemTotal of /proc/meminfo."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1])
+    return 0
+
+
+def node_object(config: KubeletConfig, machine: Machine, now: float) -> Object:
+    """The Node as it registers itself."""
+    labels = {
+        "beta.kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "kubernetes.io/hostname": config.node_name,
+        "kubernetes.io/os": "linux",
+        **config.labels,
+    }
+    spec: Object = {"podCIDR": str(config.pod_cidr), "podCIDRs": [str(config.pod_cidr)]}
+    if config.taints:
+        spec["taints"] = [
+            {"key": taint.key, **({"value": taint.value} if taint.value else {}), "effect": taint.effect}
+            for taint in config.taints
+        ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": config.node_name, "labels": labels},
+        "spec": spec,
+        "status": node_status(config, machine, ready_since=now, now=now),
+    }
+
+
+_HEALTHY = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, now: float) -> Object:
+    """The Node's status; ready_since: when this kubelet began to post it."""
+    resources = {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": f"{machine.storage_kib}Ki",
+        "memory": f"{machine.memory_kib}Ki",
+        "pods": str(MAX_PODS),
+    }
+    return {
+        "addresses": [
+            {"type": "InternalIP", "address": str(config.address)},
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "allocatable": resources,
+        "capacity": resources,
+        "conditions": [
+            {
+                "type": kind,
+                "status": status,
+                "lastHeartbeatTime": timestamp(now),
+                "lastTransitionTime": timestamp(ready_since),
+                "reason": reason,
+                "message": message,
+            }
+            for kind, status, reason, message in _HEALTHY
+        ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": f"fairway://{machine.runtime_version}",
+            "kernelVersion": machine.kernel_version,
+            "kubeProxyVersion": "",
+            "kubeletVersion": KUBELET_VERSION,
+            "machineID": machine.machine_id,
+            "operatingSystem": "linux",
+            "osImage": machine.os_image,
+            "systemUUID": machine.machine_id,
+        },
+    }
+
+
+def lease_object(node_name: str, node_uid: str, now: float) -> Object:
+    """The node's heartbeat; it goes when the Node goes."""
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": node_name,
+            "namespace": LEASE_NAMESPACE,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node_name, "uid": node_uid}],
+        },
+        "spec": {
+            "holderIdentity": node_name,
+            "leaseDurationSeconds": LEASE_DURATION_S,
+            "renewTime": micro_time(now),
+        },
+    }

@@ -1,0 +1,124 @@
+"""The node makes itself known: the Node object when it starts, then the Lease as its heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from fairway.api.resources import LEASES, NODES
+from fairway.api.status import ApiError
+from fairway.api.types import Object
+from fairway.base.errors import FairwayError, Retry
+from fairway.kubelet import node
+from fairway.kubelet.config import KubeletConfig
+from fairway.watch.client import STRATEGIC_MERGE_PATCH, Client
+
+RETRY_S = 0.1
+MAX_RETRY_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+def read_machine() -> node.Machine:
+    """Facts about this machine; what cannot be read is empty or zero."""
+    uname = os.uname()
+    stat = os.statvfs("/")
+    return node.Machine(
+        cpus=os.cpu_count() or 1,
+        memory_kib=node.total_memory_kib(_read("/proc/meminfo")),
+        storage_kib=stat.f_blocks * stat.f_frsize // 1024,
+        machine_id=_read("/etc/machine-id").strip(),
+        boot_id=_read("/proc/sys/kernel/random/boot_id").strip(),
+        kernel_version=uname.release,
+        os_image=node.os_image(_read("/etc/os-release")),
+        architecture=node.go_architecture(uname.machine),
+        runtime_version=version("fairway"),
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+class Registration:
+    """Keeps the Node and its Lease; `run` it in a task group."""
+
+    def __init__(self, client: Client, config: KubeletConfig, machine: node.Machine) -> None:
+        self._client = client
+        self._config = config
+        self._machine = machine
+        self._ready_since = time.time()
+        self.registered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Register, then renew the Lease and now and then the status, for ever."""
+        uid = await self._until_done_register()
+        self.registered.set()
+        next_status = time.monotonic() + node.STATUS_REFRESH_S
+        lease: Object | None = None
+        while True:
+            try:
+                lease = await self._renew(lease, uid)
+                if time.monotonic() >= next_status:
+                    await self._post_status()
+                    next_status = time.monotonic() + node.STATUS_REFRESH_S
+            except FairwayError as error:
+                _log.warning("heartbeat of node %s: %s", self._config.node_name, error)
+                lease = None
+                if isinstance(error, ApiError) and error.code == 404:
+                    uid = await self._until_done_register()
+            await asyncio.sleep(node.LEASE_RENEW_S)
+
+    async def _until_done_register(self) -> str:
+        """Register, waiting for the API server as long as it takes: the Node's uid."""
+        delay = RETRY_S
+        while True:
+            try:
+                return await self._register()
+            except (ApiError, Retry) as error:
+                _log.info("registering node %s: %s; trying again", self._config.node_name, error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MAX_RETRY_S)
+
+    async def _register(self) -> str:
+        """Create the Node, or bring the one that is there up to date; a person's own labels and taints stay."""
+        wanted = node.node_object(self._config, self._machine, self._ready_since)
+        try:
+            created = await self._client.create(NODES, wanted)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            body = {"metadata": {"labels": wanted["metadata"]["labels"]}}
+            created = await self._client.patch(NODES, self._config.node_name, body)
+        await self._post_status()
+        return str(created["metadata"]["uid"])
+
+    async def _post_status(self) -> None:
+        status = node.node_status(self._config, self._machine, ready_since=self._ready_since, now=time.time())
+        await self._client.patch(
+            NODES,
+            self._config.node_name,
+            {"status": status},
+            content_type=STRATEGIC_MERGE_PATCH,
+            subresource="status",
+        )
+
+    async def _renew(self, lease: Object | None, uid: str) -> Object:
+        """The Lease as it is now; without one in hand, read or make it."""
+        fresh = node.lease_object(self._config.node_name, uid, time.time())
+        if lease is None:
+            try:
+                lease = await self._client.get(LEASES, self._config.node_name, node.LEASE_NAMESPACE)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                return await self._client.create(LEASES, fresh)
+        metadata = {**fresh["metadata"], "resourceVersion": lease["metadata"].get("resourceVersion")}
+        return await self._client.update(LEASES, {**fresh, "metadata": metadata})

@@ -1,0 +1,374 @@
+"""Sandboxes and containers: a pod is a host of the lab, a container a process in a pid namespace of its own in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+from fairway.api.types import Key, Object
+from fairway.base.errors import Refused
+from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec
+from fairway.kubelet.cri import Stream
+from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
+from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
+from fairway.kubelet.environment import container_environment, expanded_argv
+from fairway.kubelet.images import Image
+from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.logs import ContainerLog, PodLogs
+from fairway.kubelet.pod import ContainerSpec, PodSpec
+
+OUTPUT_ENDS_S = 0.25
+"""The outputs of a process that has ended are read for so long at most: somebody else may hold them open."""
+
+
+class Process(Protocol):
+    """A running program, as fabric.spawner.Process."""
+
+    pid: int
+
+    async def wait(self) -> int: ...
+
+    async def kill(self, signal: int) -> None: ...
+
+
+class Spawner(Protocol):
+    """What is asked of the lab's first process, as fabric.spawner.Spawner."""
+
+    async def create_host(self, spec: HostSpec) -> HostRecord: ...
+
+    async def remove_host(self, name: str) -> None: ...
+
+    async def spawn(
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str = "/",
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        new_pid_namespace: bool = False,
+        controlling_tty: bool = False,
+        join: int = 0,
+    ) -> Process: ...
+
+    async def kill(self, pid: int, signal: int, *, group: bool = False) -> None: ...
+
+
+class PodNetwork(Protocol):
+    """Links pods to the node."""
+
+    async def attach(self, pod: Key, pid: int, address: IPv4Address) -> None:
+        """Give the network namespace of process `pid` a link to this node and the address. All or nothing."""
+
+    async def detach(self, pod: Key) -> None:
+        """Take the node's end away; no error when it has gone with the pod's."""
+
+
+class StartError(Refused):
+    """A container's program could not be executed; the text is the message of its StartError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A pod's namespaces. host: its name among the lab's hosts."""
+
+    host: str
+    pid: int
+    address: IPv4Address
+    uid: str
+
+
+class Container:
+    """One run of a container."""
+
+    def __init__(
+        self,
+        container_id: str,
+        process: Process,
+        log: ContainerLog,
+        pumps: Sequence[Pump],
+        *,
+        held: Sequence[int],
+        env: Mapping[str, str],
+        cwd: str,
+    ) -> None:
+        """held: descriptors of ours to keep open while it runs. env, cwd: what programs started in it get as well."""
+        self.id = container_id
+        self.env = env
+        self.cwd = cwd
+        self._process = process
+        self._log = log
+        self._pumps = pumps
+        self._held = held
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Until it has ended and its log is complete: the exit code, negative for a signal. Call once."""
+        try:
+            code = await self._process.wait()
+            try:
+                async with asyncio.timeout(OUTPUT_ENDS_S):
+                    for pump in self._pumps:
+                        await pump.ended.wait()
+            except TimeoutError:
+                pass
+            return code
+        finally:
+            self.close()
+
+    async def signal(self, number: int) -> None:
+        await self._process.kill(number)
+
+    def close(self) -> None:
+        for pump in self._pumps:
+            pump.close()
+        for fd in self._held:
+            os.close(fd)
+        self._held = ()
+        self._log.close()
+
+
+class Runtime:
+    """Makes and removes sandboxes, starts containers and programs in them."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        network: PodNetwork,
+        addresses: PodAddresses,
+        logs: PodLogs,
+        *,
+        node_address: IPv4Address,
+        dns: ClusterDns,
+        hidden: tuple[str, ...],
+        services: Callable[[], Iterable[Object]],
+    ) -> None:
+        """services: those that containers are told of in their environment."""
+        self._spawner = spawner
+        self._network = network
+        self._addresses = addresses
+        self._logs = logs
+        self._node_address = node_address
+        self._dns = dns
+        self._hidden = hidden
+        self._services = services
+
+    async def create_sandbox(self, pod: PodSpec) -> Sandbox:
+        """Namespaces, files and link. Raises FairwayError with nothing left behind."""
+        owner = f"{pod.key}/{pod.uid}"
+        address = self._addresses.allocate(owner)
+        try:
+            host = await self._create_host(pod, address, owner)
+            try:
+                await self._network.attach(pod.key, host.pid, address)
+            except BaseException:
+                await self._spawner.remove_host(host.name)
+                raise
+        except BaseException:
+            self._addresses.release(address, owner)
+            raise
+        return Sandbox(host=host.name, pid=host.pid, address=address, uid=pod.uid)
+
+    async def _create_host(self, pod: PodSpec, address: IPv4Address, owner: str) -> HostRecord:
+        """Under the pod's own name, so that a person can say it; with a part of the uid when another has that name."""
+        node_resolv_conf = _read_or_empty(Path("/etc/resolv.conf"))
+        files = {
+            "/etc/hosts": hosts_file(pod, str(address), domain=self._dns.domain),
+            "/etc/resolv.conf": resolv_conf(pod, self._dns, node_resolv_conf),
+        }
+
+        def spec(name: str) -> HostSpec:
+            return HostSpec(
+                name=name,
+                kind=HostKind.POD,
+                hostname=pod.hostname,
+                files=files,
+                hidden=self._hidden,
+                owner=owner,
+                tied=True,
+            )
+
+        try:
+            return await self._spawner.create_host(spec(pod.key.name))
+        except Refused:
+            return await self._spawner.create_host(spec(f"{pod.key.name}-{pod.uid[:5]}"))
+
+    async def remove_sandbox(self, pod: PodSpec, sandbox: Sandbox) -> None:
+        """Everything in it ends. Repeating it is no error."""
+        await self._network.detach(pod.key)
+        try:
+            await self._spawner.remove_host(sandbox.host)
+        except Refused:  # it is gone already
+            pass
+        self._addresses.release(sandbox.address, f"{pod.key}/{pod.uid}")
+
+    async def start(
+        self, pod: PodSpec, obj: Object, sandbox: Sandbox, container: ContainerSpec, image: Image, run: int
+    ) -> Container:
+        """Start a container; run: 0 for its first, then counted up. Raises StartError, or Retry to be tried again."""
+        env = container_environment(
+            container,
+            pod,
+            obj,
+            services=self._services(),
+            image_env=image.env,
+            pod_ip=str(sandbox.address),
+            host_ip=str(self._node_address),
+        )
+        argv = expanded_argv(image.argv(container.command, container.args), container, env)
+        cwd = container.working_dir or image.workdir
+        log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
+        try:
+            return await self._spawn(sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty)
+        except (CannotExecute, Refused) as error:
+            log.close()
+            raise StartError(f"failed to start container {container.name!r}: {error}") from error
+        except BaseException:
+            log.close()
+            raise
+
+    async def _spawn(
+        self,
+        sandbox: Sandbox,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        log: ContainerLog,
+        *,
+        stdin: bool,
+        tty: bool,
+    ) -> Container:
+        wires = _wires(stdin=stdin, tty=tty)
+        sinks = [(fd, log.splitter(stream)) for fd, stream in wires.outputs]
+        pumps = [Pump(fd, sink.feed, sink.end) for fd, sink in sinks]
+        try:
+            with closing(*wires.given):
+                process = await self._spawner.spawn(
+                    sandbox.host,
+                    argv,
+                    env=env,
+                    cwd=cwd,
+                    stdin=wires.given[0],
+                    stdout=wires.given[1],
+                    stderr=wires.given[2],
+                    new_pid_namespace=True,
+                    controlling_tty=tty,
+                )
+        except BaseException:
+            for pump in pumps:
+                pump.close()
+            for fd in wires.held:
+                os.close(fd)
+            raise
+        return Container(f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, env=env, cwd=cwd)
+
+    async def execute(
+        self,
+        sandbox: Sandbox,
+        container: Container,
+        argv: Sequence[str],
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        tty: bool,
+    ) -> Process:
+        """Start another program in a running container. Raises CannotExecute or Refused."""
+        env = dict(container.env)
+        if tty:
+            env.setdefault("TERM", "xterm")
+        return await self._spawner.spawn(
+            sandbox.host,
+            argv,
+            env=env,
+            cwd=container.cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            controlling_tty=tty,
+            join=container.pid,
+        )
+
+    async def run_command(
+        self, sandbox: Sandbox, container: Container, argv: Sequence[str], timeout_s: float
+    ) -> tuple[int, str]:
+        """Run a short program in a container: exit code and what it printed. Raises TimeoutError after killing it."""
+        output = bytearray()
+        ours, theirs = pipe()
+        pump = Pump(ours, lambda data: output.extend(data[: MAX_COMMAND_OUTPUT - len(output)]))
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with closing(theirs, null):
+                process = await self.execute(
+                    sandbox, container, argv, stdin=null, stdout=theirs, stderr=theirs, tty=False
+                )
+            try:
+                async with asyncio.timeout(timeout_s):
+                    code = await process.wait()
+            except BaseException:
+                await self._spawner.kill(process.pid, signal.SIGKILL, group=True)
+                raise
+            try:
+                async with asyncio.timeout(OUTPUT_ENDS_S):
+                    await pump.ended.wait()
+            except TimeoutError:
+                pass
+        finally:
+            pump.close()
+        return code, output.decode("utf-8", "replace")
+
+    async def kill_session(self, process: Process, number: int) -> None:
+        """Signal a program started by `execute` and what it started."""
+        await self._spawner.kill(process.pid, number, group=True)
+
+    def remove_logs(self, pod: PodSpec) -> None:
+        self._logs.remove(log_directory(pod), pod.uid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wires:
+    """Of a container to be: the three descriptors it gets, our ends of its outputs, and ours to keep open."""
+
+    given: tuple[int, int, int]
+    outputs: tuple[tuple[int, Stream], ...]
+    held: tuple[int, ...] = ()
+
+
+def _wires(*, stdin: bool, tty: bool) -> _Wires:
+    if tty:
+        ours, theirs = terminal()
+        return _Wires(given=(theirs, theirs, theirs), outputs=((ours, Stream.STDOUT),))
+    (out, out_end), (err, err_end) = pipe(), pipe()
+    outputs = ((out, Stream.STDOUT), (err, Stream.STDERR))
+    if not stdin:
+        return _Wires(given=(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), out_end, err_end), outputs=outputs)
+    source, silent = pipe()  # `stdin: true` waits for input that nobody can send here
+    return _Wires(given=(source, out_end, err_end), outputs=outputs, held=(silent,))
+
+
+MAX_COMMAND_OUTPUT = 10 * 1024
+"""Of an exec probe (`pkg/kubelet/prober/prober.go`, maxRespBodyLength)."""
+
+
+def log_directory(pod: PodSpec) -> str:
+    """As the kubelet's under /var/log/pods."""
+    return f"{pod.key.namespace}_{pod.key.name}_{pod.uid}"
+
+
+def _read_or_empty(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""

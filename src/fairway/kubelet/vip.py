@@ -1,0 +1,91 @@
+"""Load balancer addresses held by this node.
+
+The loadbalancer controller names the one node that answers for a Service's address in an annotation; that node has the
+address on its link and tells the neighbours (gratuitous ARP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address
+from typing import Protocol
+
+from fairway.api.types import Object
+from fairway.base.errors import FairwayError
+
+NODE_ANNOTATION = "fairway.dev/load-balancer-node"
+RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Addresses(Protocol):
+    """Puts addresses on the node's link, all in the caller's network namespace; repeating either is no error."""
+
+    async def add(self, address: IPv4Address) -> None: ...
+
+    async def remove(self, address: IPv4Address) -> None: ...
+
+
+def held_addresses(services: Iterable[Object], node: str) -> frozenset[IPv4Address]:
+    """The addresses this node is to have: those of the ingresses of every Service whose annotation names it."""
+    held: set[IPv4Address] = set()
+    for service in services:
+        annotations = service["metadata"].get("annotations") or {}
+        if annotations.get(NODE_ANNOTATION) != node or (service.get("spec") or {}).get("type") != "LoadBalancer":
+            continue
+        for ingress in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+            try:
+                held.add(IPv4Address(ingress.get("ip") or ""))
+            except AddressValueError:  # a host name, or another family
+                continue
+    return frozenset(held)
+
+
+class VipHolder:
+    """Keeps the node's addresses equal to what is wanted; `run` it in a task group."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._wanted: frozenset[IPv4Address] = frozenset()
+        self._held: set[IPv4Address] = set()
+        self._changed = asyncio.Event()
+
+    def want(self, wanted: frozenset[IPv4Address]) -> None:
+        """What the node is to hold from now on."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Follow what is wanted for ever, trying again what failed."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if not await self._step():
+                self._changed.set()
+                await asyncio.sleep(RETRY_S)
+
+    async def _step(self) -> bool:
+        """One pass: first what is to go, so that an address is never at two nodes for long. Whether all succeeded."""
+        good = True
+        for address in sorted(self._held - self._wanted):
+            good &= await self._do(address, add=False)
+        for address in sorted(self._wanted - self._held):
+            good &= await self._do(address, add=True)
+        return good
+
+    async def _do(self, address: IPv4Address, *, add: bool) -> bool:
+        try:
+            if add:
+                await self._addresses.add(address)
+                self._held.add(address)
+            else:
+                await self._addresses.remove(address)
+                self._held.discard(address)
+        except FairwayError as error:
+            _log.warning("load balancer address %s: %s", address, error)
+            return False
+        return True
