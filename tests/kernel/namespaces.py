@@ -135,13 +135,13 @@ def _child(writer: int, function: Callable[..., Any], args: tuple[Any, ...]) -> 
 
 def _enter() -> None:
     user, group = os.geteuid(), os.getegid()
-    if user == 0:
-        unshare(CLONE_NEWNS | CLONE_NEWNET)
-    else:
-        unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET)
+    if user != 0:
+        unshare(CLONE_NEWUSER)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    # After the maps: a network namespace's /proc files belong to the root its user namespace had when it was made.
+    unshare(CLONE_NEWNS | CLONE_NEWNET)
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     _mount("tmpfs", "/run", "tmpfs", 0)
     _mount("sysfs", "/sys", "sysfs", 0)
