@@ -12,7 +12,10 @@ from fairway.base.errors import FairwayError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """One field that is wrong: `reason` is FieldValueRequired, FieldValueInvalid, ..., `field` a path such as spec.ports[0].port."""
+    """One field that is wrong.
+
+    reason: FieldValueRequired, FieldValueInvalid, ... field: a path such as spec.ports[0].port.
+    """
 
     reason: str
     message: str

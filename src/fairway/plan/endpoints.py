@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fairway.api.core import ApiProtocol
-from fairway.api.discovery import HEADLESS_LABEL, AddressType, Endpoint, EndpointSlice
+from fairway.api.discovery import HEADLESS_LABEL, AddressType, Endpoint, EndpointSlice, TopologyHint
 from fairway.base.addresses import IPAddress, parse_address
 from fairway.base.errors import Refused
 from fairway.plan.model import Backend, Note, Origin
 from fairway.plan.options import NodeView
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Topology(Enum):
@@ -144,15 +146,20 @@ def _narrow(ready: list[KnownEndpoint], topology: Topology, view: NodeView) -> l
 
 
 def _known(endpoint: Endpoint, backend: Backend) -> KnownEndpoint:
+    hints = endpoint.hints
     return KnownEndpoint(
         text=str(backend),
         backend=backend,
         ready=endpoint.ready,
         serving=endpoint.serving,
         terminating=endpoint.terminating,
-        for_zones=frozenset(hint.name for hint in endpoint.hints.for_zones),
-        for_nodes=frozenset(hint.name for hint in endpoint.hints.for_nodes),
+        for_zones=_names(hints.for_zones),
+        for_nodes=_names(hints.for_nodes),
     )
+
+
+def _names(hints: tuple[TopologyHint, ...]) -> frozenset[str]:
+    return frozenset([hint.name for hint in hints]) if hints else _NOBODY
 
 
 def _keep_better(same_port: dict[str, KnownEndpoint], candidate: KnownEndpoint) -> None:
