@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from fairway.base.errors import FairwayError, Refused
 from fairway.fabric import protocol
 from fairway.fabric.hostfiles import furnish
-from fairway.fabric.namespaces import (
+from fairway.fabric.syscalls import (
     HOST_NAMESPACES,
     Namespace,
     mount_proc,
@@ -75,11 +75,16 @@ def _exit_with(child: Callable[[], int]) -> NoReturn:
             os._exit(code)
 
 
-def reset_signals() -> None:
-    """Every signal as a program expects to find it: default and unblocked."""
+def reset_handlers() -> None:
+    """Every signal's action back to its default; which are blocked stays."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) != signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
+
+
+def reset_signals() -> None:
+    """Every signal as a program expects to find it: default and unblocked."""
+    reset_handlers()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -117,7 +122,7 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) ->
         furnish(spec.files, hidden=spec.hidden, visible=dict.fromkeys((*visible, *spec.visible)))
         set_loopback_up()
     except (OSError, FairwayError) as error:
-        return _fail(report, Refused(f"host {spec.name}: {_text(error)}"))
+        return fail(report, Refused(f"host {spec.name}: {_text(error)}"))
     os.chdir("/")
     os.write(report, READY)
     os.close(report)
@@ -160,12 +165,12 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         _change_directory(request.cwd)
     except (OSError, FairwayError) as error:
-        return _fail(report, Refused(f"host {request.host}: {_text(error)}"))
+        return fail(report, Refused(f"host {request.host}: {_text(error)}"))
     reset_signals()
     try:
         os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - a list, no shell
     except (OSError, ValueError) as error:
-        return _fail(report, _cannot_execute(request, error))
+        return fail(report, _cannot_execute(request, error))
 
 
 def run_service(
@@ -205,7 +210,8 @@ def _cannot_execute(request: protocol.Spawn, error: OSError | ValueError) -> pro
     return protocol.CannotExecute(f"{program}: {error.strerror}", exit_code=protocol.NOT_EXECUTABLE_CODE)
 
 
-def _fail(report: int, error: FairwayError) -> int:
+def fail(report: int, error: FairwayError) -> int:
+    """Tell the parent why, as a Failure; the exit code to end with."""
     os.write(report, protocol.encode(protocol.failure_of(0, error)))
     return 1
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from fairway.fabric.protocol import HostRecord, ServiceRecord
+from fairway.base.errors import Retry
+from fairway.fabric import protocol
+from fairway.fabric.protocol import CannotExecute, HostRecord, ServiceRecord
+from fairway.fabric.terminal import Terminal
+from fairway.fabric.unixsocket import connect, send_with_descriptors
+
+_CHUNK = 1 << 16
+_SIGNAL_BASE = 128
+"""A shell's exit code for a program that a signal ended is this much more than its number (POSIX.1-2017, XCU 2.8.2)."""
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def exec_in_host(path: Path, host: str, argv: Sequence[str], *, env: Mapping[str, str], tty: bool | None = None) -> int:
@@ -17,15 +33,148 @@ def exec_in_host(path: Path, host: str, argv: Sequence[str], *, env: Mapping[str
     path: the lab's socket. host: a node, a client or a pod's sandbox; in a pod the program joins its first container.
     tty: give it a terminal of its own, linked to this one; None: where standard input and output are both terminals.
     SIGINT, SIGTERM, SIGHUP and SIGQUIT go to its process group. Raises Refused for an unknown host or no lab there.
+    Only the main thread may call it: it handles signals while the program runs.
     """
-    raise NotImplementedError
+    if tty is None:
+        tty = os.isatty(0) and os.isatty(1)
+    with _Connection(path) as connection:
+        records = connection.ask(protocol.ListHosts(id=1)).hosts
+        container = next((pid for record in records if record.name == host for pid in record.containers), 0)
+        try:
+            return _run(connection, host, argv, env, container, tty=tty)
+        except CannotExecute as error:
+            print(f"fairway: {error}", file=sys.stderr, flush=True)
+            return error.exit_code
 
 
 def list_hosts(path: Path) -> list[HostRecord]:
     """All hosts of the lab whose socket is at `path`. Raises Refused when no lab answers there."""
-    raise NotImplementedError
+    with _Connection(path) as connection:
+        return list(connection.ask(protocol.ListHosts(id=1)).hosts)
 
 
 def list_services(path: Path) -> list[ServiceRecord]:
     """The programs its first process keeps running. Raises Refused when no lab answers there."""
-    raise NotImplementedError
+    with _Connection(path) as connection:
+        return list(connection.ask(protocol.ListServices(id=1)).services)
+
+
+class _Connection:
+    """A blocking client: one request at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = connect(path)
+        self._lines = protocol.Lines()
+        self._received: list[protocol.Reply] = []
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def ask(self, request: protocol.Request, descriptors: Sequence[int] = ()) -> protocol.Answer:
+        """Send a request and wait for its answer; an Exited that comes first is kept. Raises what it failed with."""
+        data = protocol.encode(request)
+        while data:
+            data = data[send_with_descriptors(self._socket, data, descriptors) :]
+            descriptors = ()
+        while True:
+            for reply in self._received:
+                if isinstance(reply, protocol.Exited) or reply.id != request.id:
+                    continue
+                self._received.remove(reply)
+                if isinstance(reply, protocol.Failure):
+                    raise protocol.error_of(reply)
+                return reply
+            self.receive()
+
+    def exit_status(self, pid: int) -> int | None:
+        """How a process ended, if that has been received."""
+        for reply in self._received:
+            if isinstance(reply, protocol.Exited) and reply.pid == pid:
+                return reply.status
+        return None
+
+    def receive(self) -> None:
+        """Wait for more replies. Raises Retry when the lab has ended."""
+        try:
+            data = self._socket.recv(_CHUNK)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise Retry("the lab has ended", after_s=1.0)
+        self._received += [protocol.decode_reply(line) for line in self._lines.feed(data)]
+
+
+def _run(
+    connection: _Connection, host: str, argv: Sequence[str], env: Mapping[str, str], container: int, *, tty: bool
+) -> int:
+    request = protocol.Spawn(id=2, host=host, argv=tuple(argv), env=dict(env), controlling_tty=tty, join=container)
+    if not tty:
+        with _caught(_FORWARDED) as signals:
+            pid = connection.ask(request, (0, 1, 2)).pid
+            return _exit_code(_wait(connection, pid, signals, {}))
+    with Terminal() as terminal, _caught((*_FORWARDED, signal.SIGWINCH)) as signals:
+        pid = connection.ask(request, (terminal.far,) * protocol.SPAWN_DESCRIPTORS).pid
+        terminal.begin()
+        status = _wait(connection, pid, signals, terminal.handlers(), on_resize=terminal.resize)
+        terminal.drain()
+        return _exit_code(status)
+
+
+def _wait(
+    connection: _Connection,
+    pid: int,
+    signals: socket.socket,
+    handlers: dict[int, Callable[[], bool]],
+    on_resize: Callable[[], None] | None = None,
+) -> int:
+    """Until the process has ended, forward signals, and call the handlers of readable descriptors until they say False.
+
+    Returns its status as in Exited.
+    """
+    while (status := connection.exit_status(pid)) is None:
+        readable, _, _ = select.select([connection.fileno(), signals.fileno(), *handlers], [], [])
+        for ready in readable:
+            if ready == connection.fileno():
+                connection.receive()
+            elif ready == signals.fileno():
+                for number in signals.recv(_CHUNK):
+                    if number == signal.SIGWINCH and on_resize is not None:
+                        on_resize()
+                    elif number in _FORWARDED:
+                        connection.ask(protocol.Kill(id=3, pid=pid, signal=number, group=True))
+            elif not handlers[ready]():
+                del handlers[ready]
+    return status
+
+
+@contextmanager
+def _caught(numbers: Sequence[signal.Signals]) -> Iterator[socket.socket]:
+    """A socket from which the numbers of these signals are read, one byte each; then their handlers are restored."""
+    reading, writing = socket.socketpair()
+    for end in (reading, writing):
+        end.setblocking(False)
+    wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    # A signal that was ignored, as under nohup, stays ignored.
+    former = {
+        number: signal.signal(number, lambda *_: None)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield reading
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        reading.close()
+        writing.close()
+
+
+def _exit_code(status: int) -> int:
+    return status if status >= 0 else _SIGNAL_BASE - status

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fairway.base.errors import Refused
-from fairway.fabric.namespaces import bind, mount, mount_tmpfs
+from fairway.fabric.syscalls import bind, mount, mount_tmpfs
 
 FRESH = {"/run": 0o755, "/tmp": 0o1777}  # noqa: S108 - mounted fresh, for this host only
 """Directories every host has to itself, empty at first, with their modes. iptables locks /run/xtables.lock, for one."""
@@ -65,7 +65,7 @@ def _put(descriptor: int, target: str, *, read_only: bool) -> None:
 
 
 def _place_for(path: str, scratch: int, index: int) -> str:
-    """A file to mount over where `path` leads. Where there is none, one is made, but never on the machine's own disk."""
+    """A file to mount over, where `path` leads. If there is none one is made, but never on the machine's own disk."""
     target = os.path.realpath(path)
     if os.path.isfile(target):
         return target

@@ -13,10 +13,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from fairway.fabric.children import fork
-from fairway.fabric.namespaces import read_signals, signal_descriptor
+from fairway.fabric.syscalls import read_signals, signal_descriptor
 
 HANDLED = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals that arrive as events; the first process of a pid namespace gets no other from its own kind."""
@@ -25,7 +26,10 @@ _CHUNK = 1 << 16
 
 
 class Loop:
-    """Calls back on events until told to stop. What a callback raises is logged: nothing a client does may end the lab."""
+    """Calls back on events until told to stop.
+
+    What a callback raises is logged: nothing a client does may end the lab.
+    """
 
     def __init__(self, *, on_terminate: Callable[[], None]) -> None:
         """`on_terminate` is called for SIGTERM or SIGINT from outside this pid namespace."""
@@ -82,7 +86,7 @@ class Loop:
         def finish() -> None:
             self.forget(reading)
             os.close(reading)
-            del ended[:]
+            still_open.clear()
             on_report(bytes(report))
 
         def read() -> None:
@@ -92,17 +96,17 @@ class Loop:
                 finish()
 
         def exited(status: int) -> None:
-            while ended:
+            while still_open:
                 read()
             on_exit(status)
 
-        ended = [reading]
+        still_open = {reading}
         self.watch(reading, read)
         self._children[pid] = exited
         return pid
 
     def is_child(self, pid: int) -> bool:
-        """Whether the pid is a child of ours that has not been reaped, so that it cannot be another process's by now."""
+        """Whether the pid is a child not yet reaped, so that it cannot be another process's by now."""
         return pid in self._children
 
     def stop(self, code: int) -> None:
@@ -113,18 +117,21 @@ class Loop:
         """Handle events until stopped."""
         while self._exit_code is None:
             for key, events in self._selector.select(self._timeout()):
-                readable, writable = key.data
-                if events & selectors.EVENT_READ and self._is_current(key):
-                    guarded(readable)
-                if events & selectors.EVENT_WRITE and writable is not None and self._is_current(key):
-                    guarded(writable)
+                if events & selectors.EVENT_READ:
+                    self._call(key, 0)
+                if events & selectors.EVENT_WRITE:
+                    self._call(key, 1)
             self._run_timers()
         return self._exit_code
 
-    def _is_current(self, key: selectors.SelectorKey) -> bool:
-        """An earlier callback of the same round may have closed the descriptor, or put another in its place."""
+    def _call(self, key: selectors.SelectorKey, which: int) -> None:
+        # An earlier callback of the same round may have closed the descriptor, or put another in its place.
         registered = self._selector.get_map().get(key.fd)
-        return registered is not None and registered.data[0] == key.data[0]
+        if registered is None or registered.data[0] != key.data[0]:
+            return
+        callback = registered.data[which]
+        if callback is not None:
+            guarded(callback)
 
     def _timeout(self) -> float | None:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
@@ -153,7 +160,7 @@ class Loop:
             exited = self._children.pop(pid, None)
             if exited is not None:
                 code = os.waitstatus_to_exitcode(status)
-                guarded(lambda exited=exited, code=code: exited(code))
+                guarded(partial(exited, code))
 
 
 def guarded(callback: Callable[[], None]) -> None:

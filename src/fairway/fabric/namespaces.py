@@ -1,127 +1,43 @@
-"""Namespaces and mounts: the system calls Python 3.11 has no name for, and what is built from them right away.
-
-Everything here acts on the calling process (or thread, where it says so). Raises OSError as the kernel answers.
-"""
+"""The namespaces of a lab and of a host: entered, left, and asked for on a machine that may not give them."""
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
+import errno
+import json
 import os
-import signal
+import platform
+import re
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from enum import IntFlag
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
+from fairway.base.errors import Unsupported
+from fairway.fabric.children import fork
+from fairway.fabric.rtnl import RouteSocket, RtnlError, new_bridge, new_veth
+from fairway.fabric.syscalls import HOST_NAMESPACES, Namespace, keep_mounts_private, mount_proc, setns, unshare
+
 T = TypeVar("T")
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-_PR_SET_NAME = 15
-"""linux/prctl.h"""
-
-_IFF_UP = 0x1
-_SIOCGIFFLAGS = 0x8913
-_SIOCSIFFLAGS = 0x8914
-_IFREQ_FLAGS = struct.Struct("16sH22x")
-"""struct ifreq with ifr_flags (linux/if.h), linux/sockios.h for the requests."""
+LAB_NAMESPACES = HOST_NAMESPACES | Namespace.PID
+"""What the whole lab has for itself, beside a user namespace where it needs one."""
 
 _CAP_NET_ADMIN = 12
 _CAP_SYS_ADMIN = 21
 """linux/capability.h"""
 
-_SIGINFO = struct.Struct("=IiIII108x")
-"""struct signalfd_siginfo: signo, errno, code, pid, uid, and the rest of its 128 bytes (linux/signalfd.h)."""
+_OLDEST_KERNEL = (5, 8)
+"""setns(2) takes a pidfd since Linux 5.8."""
 
-_SFD_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
+_NFT_GET_GENERATION = struct.pack("=IHHIIBBH", 20, 10 << 8 | 16, 0x1 | 0x4, 1, 0, 0, 0, 0)
+"""nlmsghdr and nfgenmsg of NFT_MSG_GETGEN, the smallest question to nf_tables (linux/netfilter/nf_tables.h)."""
 
-
-class Namespace(IntFlag):
-    """CLONE_NEW* of linux/sched.h."""
-
-    MOUNT = 0x00020000
-    UTS = 0x04000000
-    IPC = 0x08000000
-    USER = 0x10000000
-    PID = 0x20000000
-    NET = 0x40000000
-
-
-HOST_NAMESPACES = Namespace.MOUNT | Namespace.UTS | Namespace.IPC | Namespace.NET
-"""What each host has for itself."""
-
-LAB_NAMESPACES = HOST_NAMESPACES | Namespace.PID
-"""What the whole lab has for itself, beside a user namespace where it needs one."""
-
-
-class MountFlag(IntFlag):
-    """MS_* of linux/mount.h."""
-
-    NONE = 0
-    RDONLY = 1
-    NOSUID = 2
-    NODEV = 4
-    NOEXEC = 8
-    REMOUNT = 32
-    BIND = 4096
-    REC = 16384
-    PRIVATE = 1 << 18
-
-
-_QUIET = MountFlag.NOSUID | MountFlag.NODEV
-
-
-def unshare(namespaces: Namespace) -> None:
-    """Leave these namespaces for new ones; PID: only children to come are in the new one (unshare(2))."""
-    _check(_libc.unshare(ctypes.c_int(namespaces)))
-
-
-def setns(descriptor: int, namespaces: Namespace) -> None:
-    """Enter namespaces: of the process a pidfd is for, or the one a /proc/PID/ns file is (setns(2), Linux 5.8)."""
-    _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(namespaces)))
-
-
-def mount(source: str, target: str, kind: str = "", flags: MountFlag = MountFlag.NONE, data: str = "") -> None:
-    """mount(2)."""
-    result = _libc.mount(
-        source.encode(), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
-    )
-    _check(result, target)
-
-
-def bind(source: str, target: str, *, read_only: bool = False) -> None:
-    """Mount what is at `source`, with all mounted below it, at `target` as well."""
-    mount(source, target, flags=MountFlag.BIND | MountFlag.REC)
-    if read_only:
-        mount("", target, flags=MountFlag.REMOUNT | MountFlag.BIND | MountFlag.RDONLY | _QUIET)
-
-
-def mount_tmpfs(target: str, mode: int) -> None:
-    """Cover a directory with an empty one, readable and writable by `mode`."""
-    mount("tmpfs", target, "tmpfs", _QUIET, f"mode={mode:o}")
-
-
-def mount_proc() -> None:
-    """A /proc for the pid namespace of the caller."""
-    mount("proc", "/proc", "proc", _QUIET | MountFlag.NOEXEC)
-
-
-def mount_sysfs() -> bool:
-    """A /sys whose class/net is that of the caller's network namespace; False where the kernel does not allow one."""
-    try:
-        mount("sysfs", "/sys", "sysfs", _QUIET | MountFlag.NOEXEC)
-    except OSError:
-        return False
-    return True
-
-
-def keep_mounts_private() -> None:
-    """Let no mount made from here on reach the namespace this one was copied from, nor the other way."""
-    mount("", "/", flags=MountFlag.REC | MountFlag.PRIVATE)
+_NLMSG_ERROR = 2
+_NETLINK_NETFILTER = 12
+"""linux/netlink.h"""
 
 
 def needs_user_namespace() -> bool:
@@ -133,40 +49,80 @@ def needs_user_namespace() -> bool:
     return True
 
 
-def become_root_of_user_namespace(uid: int, gid: int) -> None:
-    """After unshare(USER): map one user and group, as the outside knows them, to root (user_namespaces(7))."""
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+def leave_machine() -> None:
+    """Give the calling process the lab's own namespaces; the pid namespace begins with its next child.
 
-
-def set_process_name(name: str) -> None:
-    """What `ps` and /proc/PID/comm show; the kernel keeps 15 bytes."""
-    _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
-
-
-def signal_descriptor(numbers: Iterable[signal.Signals]) -> int:
-    """A descriptor that becomes readable on these signals, which must be blocked (signalfd(2))."""
-    # sigset_t of the C library holds 1024 signals; number n is bit n-1.
-    mask = (ctypes.c_uint64 * 16)(sum(1 << (number - 1) for number in numbers))
-    return int(_check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(_SFD_FLAGS))))
-
-
-def read_signals(descriptor: int) -> list[tuple[signal.Signals, int]]:
-    """The pending signals of such a descriptor, each with its sender's pid: 0 for one outside this pid namespace."""
+    A caller without the privilege becomes root of a user namespace in which it is the only user. Raises Unsupported.
+    """
+    user, group = os.geteuid(), os.getegid()
+    rootless = needs_user_namespace()
     try:
-        data = os.read(descriptor, 16 * _SIGINFO.size)
-    except BlockingIOError:
-        return []
-    return [(signal.Signals(number), pid) for number, _, _, pid, _ in _SIGINFO.iter_unpack(data)]
+        unshare(LAB_NAMESPACES | Namespace.USER if rootless else LAB_NAMESPACES)
+        if rootless:
+            # One user and one group are all that user_namespaces(7) lets an unprivileged process map.
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    except OSError as error:
+        raise Unsupported(why_no_namespaces(error.errno or 0, rootless=rootless, setting=_setting)) from error
 
 
-def set_loopback_up() -> None:
-    """Take `lo` of the caller's network namespace up; the kernel gives it its addresses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        request = _IFREQ_FLAGS.pack(b"lo", 0)
-        _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", flags | _IFF_UP))
+def settle() -> None:
+    """As the first process of the new pid namespace: see only its processes, and let no mount in or out.
+
+    Raises Unsupported.
+    """
+    keep_mounts_private()
+    try:
+        mount_proc()
+    except OSError as error:
+        raise Unsupported(
+            f"a /proc of the lab's own cannot be mounted ({error.strerror}): the container around it hides parts of "
+            "/proc; start that with --privileged or --security-opt systempaths=unconfined"
+        ) from error
+
+
+def why_no_namespaces(number: int, *, rootless: bool, setting: Callable[[str], str | None]) -> str:
+    """Why unshare failed, and the way out, as one line.
+
+    number: errno. setting: the text of a file under /proc/sys/, None where this kernel has no such file.
+    """
+    what = f"namespaces cannot be made ({os.strerror(number)})"
+    if number == errno.ENOSPC or setting("user/max_net_namespaces") == "0":
+        return f"{what}: the limits in /proc/sys/user/max_*_namespaces are reached; raise them with sysctl"
+    if not rootless:
+        return f"{what}: the container around this process forbids it; start that with --privileged"
+    for name, wrong, right in (
+        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
+        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ):
+        if setting(name) == wrong:
+            return f"{what}: this machine gives ordinary users no user namespaces; run as root, or as root run: {right}"
+    return f"{what}: run as root; in a container, start that with --privileged"
+
+
+def check_support() -> list[Unsupported]:
+    """What this machine lacks for a lab, each with the way to get it; none where a lab can be made.
+
+    It tries the real things in namespaces of their own, and leaves nothing behind.
+    """
+    if sys.platform != "linux":
+        return [Unsupported(f"a lab needs Linux, this is {platform.system()}: use a Linux machine or a virtual one")]
+    release = platform.release()
+    if _version(release) < _OLDEST_KERNEL:
+        return [Unsupported(f"a lab needs Linux 5.8 or newer, this is {release}: upgrade the kernel")]
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    child = fork(lambda: _probe(writing))
+    os.close(writing)
+    with open(reading, encoding="utf-8") as report:
+        text = report.read()
+    os.waitpid(child, 0)
+    return [Unsupported(message) for message in json.loads(text or '["the check of this machine was ended"]')]
 
 
 def in_network_of(pid: int, function: Callable[[], T]) -> T:
@@ -197,8 +153,66 @@ def in_network_of(pid: int, function: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def _check(result: int, name: str | None = None) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
-    return result
+def _probe(report: int) -> int:
+    """In a child: leave the machine and try what a lab needs; write the problems as a JSON list."""
+    try:
+        leave_machine()
+    except Unsupported as error:
+        os.write(report, json.dumps([str(error)]).encode())
+        return 0
+
+    def try_all() -> int:
+        problems = [problem for probe in (_probe_proc, _probe_links, _probe_rules) if (problem := probe())]
+        os.write(report, json.dumps(problems).encode())
+        return 0
+
+    os.waitpid(fork(try_all), 0)
+    return 0
+
+
+def _probe_proc() -> str | None:
+    try:
+        settle()
+    except Unsupported as error:
+        return str(error)
+    return None
+
+
+def _probe_links() -> str | None:
+    kind = "bridge"
+    try:
+        with RouteSocket() as routes:
+            routes.exchange([new_bridge("probe0", mac="02:42:00:00:00:01")])
+            kind = "veth"
+            routes.exchange([new_veth("probe1", peer="probe2")])
+    except (OSError, RtnlError) as error:
+        return f"the kernel makes no {kind} links ({error}): as root run: modprobe {kind}"
+    return None
+
+
+def _probe_rules() -> str | None:
+    if Path("/proc/net/ip_tables_names").exists() or _has_nf_tables():
+        return None
+    return "the kernel has neither nf_tables nor ip_tables: as root run: modprobe nf_tables"
+
+
+def _has_nf_tables() -> bool:
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as netlink:
+            netlink.send(_NFT_GET_GENERATION)
+            kind: int
+            _, kind, *_, error = struct.unpack_from("=IHHIIi", netlink.recv(4096))
+            return kind != _NLMSG_ERROR or error == 0
+    except OSError:
+        return False
+
+
+def _setting(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None
+
+
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])

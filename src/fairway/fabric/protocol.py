@@ -6,7 +6,8 @@ spawned it gets one Exited, after the Answer that told its pid. The descriptors 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,6 +17,12 @@ from fairway.base.errors import FairwayError, Refused, Retry, Unsupported
 
 MAX_LINE = 8 << 20
 """Bytes of one message; files of a host travel in it, and etcd's own limit of an object is 1.5 MiB."""
+
+_HOST_NAME = re.compile(r"[a-z0-9][-a-z0-9._/]{0,316}")
+"""A node's name, or namespace/pod: at most 63 + 1 + 253."""
+
+_MAX_HOSTNAME = 64
+"""__NEW_UTS_LEN (linux/utsname.h)"""
 
 SPAWN_DESCRIPTORS = 3
 """Standard input, output and error, in this order."""
@@ -81,6 +88,24 @@ class ServiceRecord:
     pid: int
     starts: int
     last_exit: int | None = None
+
+
+def check_host(spec: HostSpec) -> None:
+    """Raises Refused, naming the field, for a host no kernel could make."""
+    problem = next(_host_problems(spec), None)
+    if problem is not None:
+        raise Refused(f"host {spec.name!r}: {problem}")
+
+
+def _host_problems(spec: HostSpec) -> Iterator[str]:
+    if not _HOST_NAME.fullmatch(spec.name):
+        yield "name must be lower case letters, digits, '-', '.', '/' and '_', at most 317 characters"
+    if not 0 < len(spec.hostname.encode(errors="replace")) <= _MAX_HOSTNAME:
+        yield f"hostname {spec.hostname!r} must be 1 to {_MAX_HOSTNAME} bytes"
+    for field_name, paths in (("files", spec.files), ("hidden", spec.hidden), ("visible", spec.visible)):
+        for path in paths:
+            if not path.startswith("/") or "\0" in path or path == "/":
+                yield f"{field_name}: {path!r} is no absolute path of something in the file system"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="method"):

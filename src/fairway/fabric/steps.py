@@ -39,7 +39,10 @@ _NODE_SYSCTLS = (
     # Traffic for a node port often leaves by the link it came by; to tell the client a shorter way would be wrong.
     ("net.ipv4.conf.all.send_redirects", "0", "1"),
     ("net.ipv4.conf.default.send_redirects", "0", "1"),
-    # Conntrack events with or without a listener that the kernel has noticed (nf_conntrack-sysctl.rst).
+)
+_CONNTRACK_SYSCTLS = (
+    # Events with or without a listener that the kernel has noticed (nf_conntrack-sysctl.rst). Where conntrack is a
+    # module there is no such parameter before the first rule that needs it.
     ("net.netfilter.nf_conntrack_events", "1", "2"),
 )
 
@@ -230,7 +233,7 @@ def resolve(topology: Topology, *, node_visible: Sequence[str] = ()) -> tuple[St
     return (
         *(_create(machine, hosts, node_visible) for machine in topology.machines),
         *_root_steps(topology),
-        *(step for node in topology.nodes for step in _sysctls(node.name, _NODE_SYSCTLS)),
+        *(step for node in topology.nodes for step in _node_sysctls(node.name)),
         *(_veth(index, machine) for index, machine in enumerate(topology.machines)),
         *(step for machine in topology.machines for step in _machine_steps(machine, topology)),
     )
@@ -299,6 +302,10 @@ def _machine_steps(machine: NodeSpec | ClientSpec, topology: Topology) -> tuple[
         Route(host=name, destination=_ANY, via=topology.gateway),
         *to_pods,
     )
+
+
+def _node_sysctls(name: str) -> tuple[Sysctl, ...]:
+    return (*_sysctls(name, _NODE_SYSCTLS), *_sysctls(name, _CONNTRACK_SYSCTLS, optional=True))
 
 
 def _sysctls(host: str, settings: Iterable[tuple[str, str, str]], *, optional: bool = False) -> tuple[Sysctl, ...]:

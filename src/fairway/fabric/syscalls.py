@@ -1,0 +1,145 @@
+"""System calls Python 3.11 has no name for: namespaces, mounts, signalfd. Raises OSError as the kernel answers."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import struct
+from collections.abc import Iterable
+from enum import IntFlag
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_NAME = 15
+"""linux/prctl.h"""
+
+_IFF_UP = 0x1
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFREQ_FLAGS = struct.Struct("16sH22x")
+"""struct ifreq with ifr_flags (linux/if.h), linux/sockios.h for the requests."""
+
+_SIGINFO = struct.Struct("=IiIII108x")
+"""struct signalfd_siginfo: signo, errno, code, pid, uid, and the rest of its 128 bytes (linux/signalfd.h)."""
+
+_SFD_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Namespace(IntFlag):
+    """CLONE_NEW* of linux/sched.h."""
+
+    MOUNT = 0x00020000
+    UTS = 0x04000000
+    IPC = 0x08000000
+    USER = 0x10000000
+    PID = 0x20000000
+    NET = 0x40000000
+
+
+HOST_NAMESPACES = Namespace.MOUNT | Namespace.UTS | Namespace.IPC | Namespace.NET
+"""What each host has for itself."""
+
+
+class MountFlag(IntFlag):
+    """MS_* of linux/mount.h."""
+
+    NONE = 0
+    RDONLY = 1
+    NOSUID = 2
+    NODEV = 4
+    NOEXEC = 8
+    REMOUNT = 32
+    BIND = 4096
+    REC = 16384
+    PRIVATE = 1 << 18
+
+
+_QUIET = MountFlag.NOSUID | MountFlag.NODEV
+
+
+def unshare(namespaces: Namespace) -> None:
+    """Leave these namespaces for new ones; PID: only children to come are in the new one (unshare(2))."""
+    _check(_libc.unshare(ctypes.c_int(namespaces)))
+
+
+def setns(descriptor: int, namespaces: Namespace) -> None:
+    """Enter namespaces: of the process a pidfd is for, or the one a /proc/PID/ns file is (setns(2), Linux 5.8)."""
+    _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(namespaces)))
+
+
+def mount(source: str, target: str, kind: str = "", flags: MountFlag = MountFlag.NONE, data: str = "") -> None:
+    """mount(2)."""
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+    )
+    _check(result, target)
+
+
+def bind(source: str, target: str, *, read_only: bool = False) -> None:
+    """Mount what is at `source`, with all mounted below it, at `target` as well."""
+    mount(source, target, flags=MountFlag.BIND | MountFlag.REC)
+    if read_only:
+        mount("", target, flags=MountFlag.REMOUNT | MountFlag.BIND | MountFlag.RDONLY | _QUIET)
+
+
+def mount_tmpfs(target: str, mode: int) -> None:
+    """Cover a directory with an empty one, readable and writable by `mode`."""
+    mount("tmpfs", target, "tmpfs", _QUIET, f"mode={mode:o}")
+
+
+def mount_proc() -> None:
+    """A /proc for the pid namespace of the caller."""
+    mount("proc", "/proc", "proc", _QUIET | MountFlag.NOEXEC)
+
+
+def mount_sysfs() -> bool:
+    """A /sys whose class/net is that of the caller's network namespace; False where the kernel does not allow one."""
+    try:
+        mount("sysfs", "/sys", "sysfs", _QUIET | MountFlag.NOEXEC)
+    except OSError:
+        return False
+    return True
+
+
+def keep_mounts_private() -> None:
+    """Let no mount made from here on reach the namespace this one was copied from, nor the other way."""
+    mount("", "/", flags=MountFlag.REC | MountFlag.PRIVATE)
+
+
+def set_process_name(name: str) -> None:
+    """What `ps` and /proc/PID/comm show; the kernel keeps 15 bytes."""
+    _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+
+
+def signal_descriptor(numbers: Iterable[signal.Signals]) -> int:
+    """A descriptor that becomes readable on these signals, which must be blocked (signalfd(2))."""
+    # sigset_t of the C library holds 1024 signals; number n is bit n-1.
+    mask = (ctypes.c_uint64 * 16)(sum(1 << (number - 1) for number in numbers))
+    return int(_check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(_SFD_FLAGS))))
+
+
+def read_signals(descriptor: int) -> list[tuple[signal.Signals, int]]:
+    """The pending signals of such a descriptor, each with its sender's pid: 0 for one outside this pid namespace."""
+    try:
+        data = os.read(descriptor, 16 * _SIGINFO.size)
+    except BlockingIOError:
+        return []
+    return [(signal.Signals(number), pid) for number, _, _, pid, _ in _SIGINFO.iter_unpack(data)]
+
+
+def set_loopback_up() -> None:
+    """Take `lo` of the caller's network namespace up; the kernel gives it its addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        request = _IFREQ_FLAGS.pack(b"lo", 0)
+        _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", flags | _IFF_UP))
+
+
+def _check(result: int, name: str | None = None) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+    return result
