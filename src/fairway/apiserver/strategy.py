@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 from fairway.api.resources import Resource
 from fairway.api.status import ApiError, Cause, causes_of
 from fairway.api.types import Object
-from fairway.apiserver.validation import names
-from fairway.apiserver.validation.metadata import NameRule, validate_metadata, validate_metadata_update
 from fairway.apiserver.schema import SCHEMA
 from fairway.apiserver.schema.decode import WrongTypeError, decode
 from fairway.apiserver.schema.model import PatchRule
+from fairway.apiserver.validation import names
+from fairway.apiserver.validation.metadata import NameRule, validate_metadata, validate_metadata_update
 
 
 class DecodeError(ApiError):
@@ -44,14 +44,12 @@ class Strategy:
     allow_unconditional_update: an update without metadata.resourceVersion is taken as it is; otherwise 422.
     returns_deleted: DELETE answers with the last state of the object instead of a Status.
     keeps_generation: metadata.generation counts the changes of the spec.
-    deprecation: the text of a `Warning: 299` header of every answer about the kind, or "".
     """
 
     allow_create_on_update: ClassVar[bool] = False
     allow_unconditional_update: ClassVar[bool] = True
     returns_deleted: ClassVar[bool] = False
     keeps_generation: ClassVar[bool] = False
-    deprecation: ClassVar[str] = ""
     keeps_status_on_create: ClassVar[bool] = False
     name_rule: ClassVar[NameRule] = staticmethod(names.dns_subdomain)
 
@@ -110,8 +108,8 @@ class Strategy:
     def prepare_update(self, new: Object, old: Object, *, subresource: str = "") -> Object:
         """`new` with what may not change through this URL taken from `old`; generation + 1 where the spec differs.
 
-        subresource: "" (the status is kept from old) or "status" (the spec is kept from old), for namespaces also
-        "finalize".
+        subresource: "" (the status is kept from old) or "status" (the spec is kept from old), for pods also "binding",
+        for namespaces "finalize".
         """
         made = copy.deepcopy(new)
         metadata, previous = made["metadata"], old["metadata"]

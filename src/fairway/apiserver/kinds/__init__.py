@@ -1,11 +1,51 @@
-"""A strategy per kind: defaults, validation, immutability. Pure."""
+"""A strategy per kind: defaults, validation, what may not change. Pure."""
 
 from __future__ import annotations
 
-from fairway.api.resources import Resource
+from fairway.api.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    EVENTS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
+from fairway.apiserver.kinds.cluster import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy
+from fairway.apiserver.kinds.configuration import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from fairway.apiserver.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
+from fairway.apiserver.kinds.pod import PodStrategy
+from fairway.apiserver.kinds.service import ServiceStrategy
+from fairway.apiserver.kinds.workload import DeploymentStrategy, ReplicaSetStrategy
 from fairway.apiserver.strategy import Strategy
+
+_STRATEGIES: dict[Resource, Strategy] = {
+    resource: strategy(resource)
+    for resource, strategy in (
+        (NAMESPACES, NamespaceStrategy),
+        (NODES, NodeStrategy),
+        (PODS, PodStrategy),
+        (SERVICES, ServiceStrategy),
+        (ENDPOINTS, EndpointsStrategy),
+        (CONFIG_MAPS, ConfigMapStrategy),
+        (SECRETS, SecretStrategy),
+        (SERVICE_ACCOUNTS, ServiceAccountStrategy),
+        (EVENTS, EventStrategy),
+        (DEPLOYMENTS, DeploymentStrategy),
+        (REPLICA_SETS, ReplicaSetStrategy),
+        (ENDPOINT_SLICES, EndpointSliceStrategy),
+        (LEASES, LeaseStrategy),
+    )
+}
 
 
 def strategy_for(resource: Resource) -> Strategy:
-    """The strategy of a resource of the table."""
-    return Strategy(resource)
+    """The strategy of a resource of the table. Raises KeyError for any other."""
+    return _STRATEGIES[resource]

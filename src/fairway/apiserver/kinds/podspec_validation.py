@@ -1,0 +1,129 @@
+"""What is wrong with a PodSpec, of pods and of templates (kubernetes `pkg/apis/core/validation`: ValidatePodSpec)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fairway.api.status import Cause
+from fairway.api.types import Object
+from fairway.apiserver.kinds.container_validation import validate_containers
+from fairway.apiserver.validation import names
+from fairway.apiserver.validation.field import (
+    all_invalid,
+    duplicate,
+    forbidden,
+    invalid_value,
+    non_negative,
+    not_supported,
+    one_of,
+    required,
+)
+
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_SPREAD_ACTIONS = ("DoNotSchedule", "ScheduleAnyway")
+
+
+def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
+    """path: "spec" of a pod, "spec.template.spec" of a workload."""
+    causes: list[Cause] = []
+    volumes = _Volumes()
+    causes += volumes.check(spec, path)
+    causes += validate_containers(spec, path, volumes.names)
+    causes += one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES)
+    causes += one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES)
+    causes += names.labels(f"{path}.nodeSelector", spec.get("nodeSelector") or {})
+    causes += _dns_config(spec, path)
+    causes += _spread(spec, path)
+    if spec.get("serviceAccountName"):
+        name = spec["serviceAccountName"]
+        causes += all_invalid(f"{path}.serviceAccountName", name, names.dns_subdomain(name))
+    if spec.get("nodeName"):
+        causes += all_invalid(f"{path}.nodeName", spec["nodeName"], names.dns_subdomain(spec["nodeName"]))
+    seconds = spec.get("activeDeadlineSeconds")
+    if seconds is not None and not 1 <= seconds < 1 << 31:
+        detail = "must be between 1 and 2147483647, inclusive"
+        causes.append(invalid_value(f"{path}.activeDeadlineSeconds", seconds, detail))
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            causes += all_invalid(f"{path}.{field}", spec[field], names.dns_label(spec[field]))
+    causes += _tolerations(spec, path)
+    causes += _host_aliases(spec, path)
+    causes += non_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds") or 0)
+    return causes
+
+
+class _Volumes:
+    """Volumes, and the names that mounts may use."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def check(self, spec: Object, path: str) -> Iterator[Cause]:
+        for index, volume in enumerate(spec.get("volumes") or []):
+            name, here = volume.get("name") or "", f"{path}.volumes[{index}]"
+            sources = [field for field in volume if field != "name"]
+            if len(sources) > 1:
+                yield forbidden(f"{here}.{sources[1]}", "may not specify more than 1 volume type")
+            if not name:
+                yield required(f"{here}.name")
+            else:
+                yield from all_invalid(f"{here}.name", name, names.dns_label(name))
+            if name in self.names:
+                yield duplicate(f"{here}.name", name)
+            self.names.add(name)
+
+
+def _dns_config(spec: Object, path: str) -> Iterator[Cause]:
+    config, here = spec.get("dnsConfig"), f"{path}.dnsConfig"
+    if spec.get("dnsPolicy") == "None" and not (config or {}).get("nameservers"):
+        what = f"{here}.nameservers" if config is not None else here
+        yield required(what, "must provide at least one DNS nameserver when `dnsPolicy` is None")
+    for index, server in enumerate((config or {}).get("nameservers") or []):
+        yield from names.ip_address(f"{here}.nameservers[{index}]", server)
+    for index, option in enumerate((config or {}).get("options") or []):
+        if not option.get("name"):
+            yield required(f"{here}.options[{index}]", "must not be empty")
+
+
+def _spread(spec: Object, path: str) -> Iterator[Cause]:
+    for index, constraint in enumerate(spec.get("topologySpreadConstraints") or []):
+        here = f"{path}.topologySpreadConstraints[{index}]"
+        if constraint["maxSkew"] <= 0:
+            yield invalid_value(f"{here}.maxSkew", constraint["maxSkew"], "must be greater than zero")
+        if not constraint["topologyKey"]:
+            yield required(f"{here}.topologyKey", "can not be empty")
+        action = constraint["whenUnsatisfiable"]
+        if action not in _SPREAD_ACTIONS:
+            yield not_supported(f"{here}.whenUnsatisfiable", action, _SPREAD_ACTIONS)
+
+
+def _tolerations(spec: Object, path: str) -> Iterator[Cause]:
+    for index, toleration in enumerate(spec.get("tolerations") or []):
+        here = f"{path}.tolerations[{index}]"
+        key, operator = toleration.get("key") or "", toleration.get("operator") or ""
+        if key:
+            yield from all_invalid(f"{here}.key", key, names.qualified_name(key))
+        elif operator != "Exists":
+            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            yield invalid_value(f"{here}.operator", operator, detail)
+        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
+            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            yield invalid_value(f"{here}.effect", toleration.get("effect") or "", detail)
+        if operator == "Exists" and toleration.get("value"):
+            yield invalid_value(f"{here}.operator", toleration, "value must be empty when `operator` is 'Exists'")
+        if operator not in ("", "Equal", "Exists"):
+            yield not_supported(f"{here}.operator", operator, ("Equal", "Exists"))
+        if toleration.get("effect") and toleration["effect"] not in _EFFECTS:
+            yield not_supported(f"{here}.effect", toleration["effect"], _EFFECTS)
+
+
+def _host_aliases(spec: Object, path: str) -> Iterator[Cause]:
+    for index, alias in enumerate(spec.get("hostAliases") or []):
+        here: str = f"{path}.hostAliases[{index}]"
+        yield from names.ip_address(f"{here}.ip", alias["ip"])
+        hostnames: list[Any] = alias.get("hostnames") or []
+        for hostname in hostnames:
+            yield from all_invalid(f"{here}.hostnames", hostname, names.dns_subdomain(hostname))
