@@ -1,0 +1,29 @@
+"""What an API server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Files are PEM, except `data`.
+
+    data: the SQLite file; made where it does not exist. ca: who signs clients and kubelets. certificate, key: what
+    the server shows. kubelet_certificate, kubelet_key: what it shows to kubelets. service_cidr: where ClusterIPs come
+    from; the first address is the `kubernetes` Service's. node_port_range: first and last node port.
+    advertise_address, advertise_port: where the cluster reaches this server, the endpoint of `kubernetes`.
+    """
+
+    data: Path
+    ca: Path
+    certificate: Path
+    key: Path
+    kubelet_certificate: Path
+    kubelet_key: Path
+    advertise_address: IPv4Address
+    advertise_port: int = 6443
+    service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.200.1.0/24"))
+    node_port_range: tuple[int, int] = (30000, 32767)

@@ -1,0 +1,31 @@
+"""Who a client is, from its certificate (apiserver `authentication/request/x509`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fairway.apiserver.request import User
+
+AUTHENTICATED = "system:authenticated"
+"""The group of everyone who showed a certificate."""
+
+
+def user_of(certificate: Mapping[str, Any] | None) -> User | None:
+    """The user of a verified peer certificate as `ssl.SSLSocket.getpeercert` gives it; None without one.
+
+    The common name is the user, each organisation a group; a certificate without a common name is nobody's.
+    """
+    if not certificate:
+        return None
+    attributes = list(_attributes(certificate.get("subject", ())))
+    names = [value for name, value in attributes if name == "commonName"]
+    if not names:
+        return None
+    groups = [value for name, value in attributes if name == "organizationName"]
+    return User(name=names[0], groups=(*groups, AUTHENTICATED))
+
+
+def _attributes(subject: Iterable[Iterable[tuple[str, str]]]) -> Iterable[tuple[str, str]]:
+    for relative_name in subject:
+        yield from relative_name
