@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fairway.base.errors import Refused
-from fairway.cluster.state import LabRecord, LabState, labs, process_start_time, state_root
+from fairway.cluster.state import LabRecord, LabState, labs, state_root
+from fairway.fabric.init import process_start_time
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fairway.cluster.lab import LabHosts, bring_up, take_down
+from fairway.cluster.hosts import LabHosts
+from fairway.cluster.lab import bring_up, take_down
 from fairway.cluster.scenario import STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.cluster.walk.kubectl import Kubectl
@@ -50,6 +51,11 @@ def run_demo(name: str, *, keep: bool, show: Callable[[Shown], None], say: Calla
             take_down(state)
 
 
+def find_kubectl() -> str | None:
+    """The kubectl to use: $KUBECTL, else the one on PATH, else None."""
+    return os.environ.get("KUBECTL") or shutil.which("kubectl")
+
+
 async def _walk(state: LabState, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
     async with LabHosts.connect(state) as hosts, _kubectl(state, say) as kubectl_like:
         stage = Stage(scenario=STUDY_LAB, hosts=hosts, kubectl_like=kubectl_like, show=show)
@@ -63,8 +69,7 @@ async def _walk(state: LabState, show: Callable[[Shown], None], say: Callable[[s
 
 @asynccontextmanager
 async def _kubectl(state: LabState, say: Callable[[str], None]) -> AsyncIterator[KubectlLike]:
-    program = os.environ.get("KUBECTL") or shutil.which("kubectl")
-    if program:
+    if program := find_kubectl():
         yield Kubectl(program, kubeconfig=state.kubeconfig, cache=state.folder / "kubectl-cache")
         return
     say("there is no kubectl on PATH: the same requests are made without it")

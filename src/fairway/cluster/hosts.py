@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 
 from fairway.base.errors import Refused
@@ -14,6 +14,7 @@ from fairway.fabric.spawner import (
     CannotExecute,
     HostKind,
     HostRecord,
+    Process,
     Spawner,
     exec_in_host,
     list_hosts,
@@ -83,23 +84,53 @@ class LabHosts:
 
     async def run(self, host: str, argv: Sequence[str]) -> tuple[int, str]:
         """Exit status (as a shell's) and output, standard error mixed in; standard input is empty."""
-        record = find_host(await self._spawner.hosts(), host)
-        join = record.containers[0] if record.containers else 0
-        read_end, write_end = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        with closing(os.fdopen(read_end, "rb")) as pipe:
-            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-            try:
-                process = await self._spawner.spawn(
-                    record.name, argv, env=environment(), stdin=null, stdout=write_end, stderr=write_end, join=join
-                )
-            except CannotExecute as error:
-                return error.exit_code, f"{error}\n"
-            finally:
-                os.close(write_end)
-                os.close(null)
+        try:
+            process, reader, pipe = await self._spawn(host, argv, stdin=null)
+        except CannotExecute as error:
+            return error.exit_code, f"{error}\n"
+        finally:
+            os.close(null)
+        with closing(pipe):
             output = await reader.read()
             code = await process.wait()
         return (code if code >= 0 else 128 - code), output.decode(errors="replace")
+
+    async def stream(self, host: str, argv: Sequence[str]) -> tuple[AsyncIterator[str], Callable[[], None]]:
+        """The output of a program line by line as it comes, and a call that closes its standard input."""
+        read_end, write_end = os.pipe()
+        try:
+            _, reader, pipe = await self._spawn(host, argv, stdin=read_end)
+        except BaseException:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+
+        async def lines() -> AsyncIterator[str]:
+            with closing(pipe):
+                while line := await reader.readline():
+                    yield line.decode(errors="replace").rstrip("\n")
+
+        return lines(), lambda: os.close(write_end)
+
+    async def _spawn(
+        self, host: str, argv: Sequence[str], *, stdin: int
+    ) -> tuple[Process, asyncio.StreamReader, asyncio.ReadTransport]:
+        """Start a program with its output on a pipe; the caller closes the transport that is returned."""
+        record = find_host(await self._spawner.hosts(), host)
+        join = record.containers[0] if record.containers else 0
+        read_end, write_end = os.pipe()
+        reader = asyncio.StreamReader()
+        try:
+            process = await self._spawner.spawn(
+                record.name, argv, env=environment(), stdin=stdin, stdout=write_end, stderr=write_end, join=join
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
+        return process, reader, transport

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fairway.base.errors import Refused
+from fairway.fabric.init import process_start_time
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 """A DNS label, at most 32 characters: it becomes part of host names, interface aliases and a socket's path."""
@@ -130,7 +131,7 @@ class LabState:
             raise Refused(
                 f"{self.folder}/lab.json is damaged ({error}): if no lab runs, remove the folder {self.folder}"
             ) from error
-        return record if process_start_time(record.pid) == record.start_time else None
+        return record if _is_running(record) else None
 
     def living(self) -> LabRecord:
         """As `record`; raises Refused, naming the labs there are, if none is up under this name."""
@@ -164,10 +165,8 @@ def labs() -> list[LabRecord]:
     return [record for record in records if record]
 
 
-def process_start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat (proc(5)), in clock ticks since boot; None for a process that is dead or not there."""
+def _is_running(record: LabRecord) -> bool:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+        return process_start_time(record.pid) == record.start_time
+    except ProcessLookupError:
+        return False

@@ -43,8 +43,9 @@ async def chain_by_chain(stage: Stage) -> None:
         stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
     chosen = [rule.target for rule in rules if rule.chain == _SVC and rule.packets and rule.target != "KUBE-MARK-MASQ"]
     stage.check(f"{_SVC} chose one endpoint's chain", len(chosen) == 1, chosen)
-    for chain in chosen:
-        stage.check(f"{chain} -> DNAT counted the call", matched(rules, chain or "", "DNAT") == 1, _lines(rules, chain))
+    for endpoint in filter(None, chosen):
+        counted = matched(rules, endpoint, "DNAT") == 1
+        stage.check(f"{endpoint} -> DNAT counted the call", counted, _lines(rules, endpoint))
     for chain, target in (("POSTROUTING", "KUBE-POSTROUTING"), ("KUBE-POSTROUTING", "MASQUERADE")):
         stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
 
@@ -118,5 +119,5 @@ async def node_of_pod(stage: Stage, address: str) -> str:
     return next(str(pod["spec"]["nodeName"]) for pod in pods if pod["status"].get("podIP") == address)
 
 
-def _lines(rules: list[Rule], chain: str | None) -> list[str]:
+def _lines(rules: list[Rule], chain: str) -> list[str]:
     return [rule.line for rule in rules if rule.chain == chain]

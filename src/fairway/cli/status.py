@@ -1,0 +1,48 @@
+"""`fairway status`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fairway.cli.options import lab_name, output, print_json
+from fairway.cluster.report import LabReport, report_lab
+from fairway.cluster.state import LabState
+
+
+@click.command()
+@lab_name
+@output
+def status(name: str, output: str) -> None:
+    """What a lab is made of and how it is."""
+    report = asyncio.run(report_lab(LabState.of(name)))
+    if output == "json":
+        print_json(report.to_json())
+    else:
+        _print(report)
+
+
+def _print(report: LabReport) -> None:
+    console = Console(highlight=False)
+    console.print(f"lab {report.name!r}, up since {report.created}, first process {report.first_process}")
+    console.print(f"API server  {report.api}", soft_wrap=True)
+    console.print(f"kubeconfig  {report.kubeconfig}", soft_wrap=True)
+    console.print(f"folder      {report.folder}", soft_wrap=True)
+    machines = Table(box=None, pad_edge=False)
+    for column in ("NAME", "KIND", "ADDRESS", "READY", "PODS"):
+        machines.add_column(column)
+    for machine in report.machines:
+        ready = "" if machine.ready is None else "yes" if machine.ready else "no"
+        pods = "" if machine.ready is None else str(machine.pods)
+        machines.add_row(machine.name, machine.kind, machine.address, ready, pods)
+    services = Table(box=None, pad_edge=False)
+    for column in ("PROGRAM", "ON", "PROCESS", "STARTS"):
+        services.add_column(column)
+    for service in report.services:
+        services.add_row(service.name, service.host, str(service.pid or "waiting"), str(service.starts))
+    for table in (machines, services):
+        console.print()
+        console.print(table)

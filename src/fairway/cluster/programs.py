@@ -1,0 +1,179 @@
+"""The programs of a lab and what each is told; the first process forks them and keeps them running."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+from typing import Any
+
+from fairway import controllers
+from fairway.agent import agent
+from fairway.agent.options import AgentConfig
+from fairway.agent.sysctls import ConntrackSettings
+from fairway.apiserver import server as apiserver
+from fairway.apiserver.config import ServerConfig
+from fairway.base.errors import FairwayError
+from fairway.cluster.credentials import authority_path, certificate_paths, component_kubeconfig
+from fairway.cluster.scenario import API_PORT, CONTROL_PLANE_LABELS, CONTROL_PLANE_TAINT, Scenario
+from fairway.cluster.state import LabState
+from fairway.controllers import ManagerConfig
+from fairway.controllers.address_pool import AddressPool
+from fairway.fabric.init import Program, ServiceSpec
+from fairway.fabric.topology import NodeRole, NodeSpec
+from fairway.kubelet import kubelet
+from fairway.kubelet.config import KubeletConfig, Taint
+from fairway.plan.options import Options
+
+_log = logging.getLogger(__name__)
+
+
+def services(state: LabState, scenario: Scenario, listener: socket.socket) -> list[ServiceSpec]:
+    """What runs in the lab, the control plane first: everything else waits for it.
+
+    listener: the API server's socket on the host's loopback.
+    """
+    specs = [
+        ServiceSpec(
+            name="control-plane",
+            host=scenario.control_plane,
+            program="control-plane",
+            config={
+                "server": _server_config(state, scenario),
+                "manager": _manager_config(state, scenario),
+            },
+            log=state.logs / "control-plane.log",
+            fds={"loopback": listener.fileno()},
+        )
+    ]
+    for node in scenario.topology.nodes:
+        for program, config in (
+            ("kubelet", _kubelet_config(state, scenario, node)),
+            ("kube-proxy", _agent_config(state, scenario, node)),
+        ):
+            specs.append(
+                ServiceSpec(
+                    name=f"{program}-{node.name}",
+                    host=node.name,
+                    program=program,
+                    config={"config": config},
+                    log=state.logs / f"{program}-{node.name}.log",
+                )
+            )
+    return specs
+
+
+def _run_control_plane(config: Mapping[str, Any]) -> int:
+    """API server and controllers in one process; they still meet only over the API."""
+    _start_logging()
+    server: ServerConfig = config["server"]
+    manager: ManagerConfig = config["manager"]
+    loopback = socket.socket(fileno=config["fds"]["loopback"])
+    inside = socket.create_server((str(server.advertise_address), server.advertise_port), backlog=1024)
+    code = 0
+    try:
+        asyncio.run(_until_terminated(server, manager, loopback, inside))
+    except* (FairwayError, OSError) as group:
+        code = 1
+        for error in group.exceptions:
+            _log.error("control plane: %s", error)
+    return code
+
+
+async def _until_terminated(
+    server: ServerConfig, manager: ManagerConfig, loopback: socket.socket, inside: socket.socket
+) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(apiserver.serve(server, (loopback, inside))),
+            group.create_task(controllers.run_async(manager)),
+        ]
+        await stop.wait()
+        for task in reversed(tasks):
+            task.cancel()
+
+
+def _run_kubelet(config: Mapping[str, Any]) -> int:
+    _start_logging()
+    return kubelet.run(config["config"])
+
+
+def _run_agent(config: Mapping[str, Any]) -> int:
+    _start_logging()
+    return agent.run(config["config"])
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "control-plane": _run_control_plane,
+    "kubelet": _run_kubelet,
+    "kube-proxy": _run_agent,
+}
+"""By the name a ServiceSpec calls them."""
+
+
+def _start_logging() -> None:
+    """To standard error, which is the program's log file."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    gc.unfreeze()
+
+
+def _server_config(state: LabState, scenario: Scenario) -> ServerConfig:
+    certificate, key = certificate_paths(state, "apiserver")
+    kubelet_certificate, kubelet_key = certificate_paths(state, "apiserver-kubelet-client")
+    return ServerConfig(
+        data=state.database,
+        ca=authority_path(state),
+        certificate=certificate,
+        key=key,
+        kubelet_certificate=kubelet_certificate,
+        kubelet_key=kubelet_key,
+        advertise_address=IPv4Address(scenario.api_address),
+        advertise_port=API_PORT,
+        service_cidr=scenario.topology.service_cidr,
+    )
+
+
+def _manager_config(state: LabState, scenario: Scenario) -> ManagerConfig:
+    config = ManagerConfig(kubeconfig=component_kubeconfig(state, "controller-manager"))
+    pool = scenario.topology.load_balancers
+    return replace(config, load_balancer_pool=AddressPool(first=pool.first, last=pool.last)) if pool else config
+
+
+def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> KubeletConfig:
+    certificate, key = certificate_paths(state, f"kubelet-{node.name}")
+    last = scenario.last_pod_addresses.get(node.name)
+    control_plane = node.role is NodeRole.CONTROL_PLANE
+    taint_key, _, effect = CONTROL_PLANE_TAINT.partition(":")
+    return KubeletConfig(
+        node_name=node.name,
+        address=node.address,
+        pod_cidr=node.pod_cidr,
+        kubeconfig=component_kubeconfig(state, f"kubelet-{node.name}"),
+        spawner=state.socket,
+        log_dir=state.logs / "pods" / node.name,
+        tls_cert=certificate,
+        tls_key=key,
+        client_ca=authority_path(state),
+        last_pod_address=IPv4Address(last) if last else None,
+        labels=CONTROL_PLANE_LABELS if control_plane else {},
+        taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
+        hidden=(str(state.root),),
+    )
+
+
+def _agent_config(state: LabState, scenario: Scenario, node: NodeSpec) -> AgentConfig:
+    """kube-proxy's defaults, but for the machine's own conntrack table, which is not the lab's to resize."""
+    return AgentConfig(
+        node_name=node.name,
+        kubeconfig=component_kubeconfig(state, "kube-proxy"),
+        options=Options(cluster_cidrs=(ip_network(scenario.topology.pod_cidr),)),
+        conntrack=ConntrackSettings(max_per_core=0),
+    )
