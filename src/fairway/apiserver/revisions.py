@@ -300,6 +300,8 @@ class Revisions:
             event = self._log.popleft()
             self._log_bytes -= len(event.record.json)
             dropped.append(event)
+        if not dropped:
+            return None
         self.floor = dropped[-1].revision
         for name in {event.record.resource.group_resource for event in dropped}:
             collection = self._collections[name]
