@@ -38,7 +38,10 @@ class Seen:
 
 @dataclass
 class FakeApi:
-    """objects, by resource and key; history, every event ever, of which those up to `forgotten` are gone."""
+    """objects, by resource and key; history, every event ever, of which those up to `forgotten` are gone.
+
+    canned: answers for the next requests. held: resources that are not answered until `release`.
+    """
 
     version: int = 100
     objects: dict[Resource, dict[Key, Object]] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class FakeApi:
     forgotten: int = 0
     requests: list[Seen] = field(default_factory=list)
     canned: deque[Answer] = field(default_factory=deque)
+    held: set[Resource] = field(default_factory=set)
     url: str = ""
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
     _streams: set[web.StreamResponse] = field(default_factory=set)
@@ -82,6 +86,11 @@ class FakeApi:
         async with self._moved:
             self._moved.notify_all()
 
+    async def release(self, resource: Resource) -> None:
+        """Answer what was held."""
+        self.held.discard(resource)
+        await self.announce()
+
     async def bookmark(self) -> None:
         """Every watch sends a bookmark of the present version."""
         self._bookmarks += 1
@@ -111,6 +120,8 @@ class FakeApi:
             return web.Response(text="ok")
         try:
             resource, namespace, name = _target(request.path)
+            async with self._moved:
+                await self._moved.wait_for(lambda: resource not in self.held or self._closing)
             return await self._answer(request, resource, namespace, name, body)
         except ApiError as error:
             return web.json_response(error.to_json(), status=error.code)

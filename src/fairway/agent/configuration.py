@@ -193,13 +193,16 @@ def _refuse_unsupported(fields: _Fields) -> None:
 
 def _options(fields: _Fields, iptables: _Fields) -> Options:
     bind = _bind_address(fields)
+    cluster_cidr, node_ports = fields.text("clusterCIDR"), fields.texts("nodePortAddresses")
+    masquerade_all = iptables.flag("masqueradeAll", default=False)
+    localhost = iptables.flag("localhostNodePorts", default=True)
     try:
         return parse_options(
-            cluster_cidrs=[fields.text("clusterCIDR")],
-            node_port_addresses=fields.texts("nodePortAddresses"),
+            cluster_cidrs=[cluster_cidr],
+            node_port_addresses=node_ports,
             node_addresses=[bind] if bind else [],
-            masquerade_all=iptables.flag("masqueradeAll", default=False),
-            localhost_node_ports=iptables.flag("localhostNodePorts", default=True),
+            masquerade_all=masquerade_all,
+            localhost_node_ports=localhost,
         )
     except Refused as error:
         flag, _, reason = str(error).partition(": ")

@@ -52,14 +52,17 @@ class Trigger:
         """Something changed."""
         self._event.set()
 
+    def clear(self) -> None:
+        """What changed until now is about to be taken up."""
+        self._event.clear()
+
     async def wait(self, timeout_s: float) -> None:
-        """Return when fired since the last wait, or after the time."""
+        """Return when fired since it was cleared, or after the time."""
         try:
             async with asyncio.timeout(max(0.0, timeout_s)):
                 await self._event.wait()
         except TimeoutError:
             pass
-        self._event.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,7 @@ class SyncLoop:
         """
         self._due_s = self._clock.monotonic_s()
         while True:
+            self._trigger.clear()
             await self.sync()
             await self._trigger.wait(self._due_s - self._clock.monotonic_s())
 
