@@ -168,7 +168,7 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
         return fail(report, Refused(f"host {request.host}: {_text(error)}"))
     reset_signals()
     try:
-        os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - a list, no shell
+        _become(request.argv, request.env)
     except (OSError, ValueError) as error:
         return fail(report, _cannot_execute(request, error))
 
@@ -192,6 +192,21 @@ def run_service(
     close_all_but(descriptors.values())
     reset_signals()
     return program({**config, "fds": dict(descriptors)} if descriptors else config)
+
+
+def _become(argv: tuple[str, ...], env: Mapping[str, str]) -> NoReturn:
+    """Execute a program, looked up in PATH as a shell does it: a folder that cannot be searched is passed by."""
+    name = argv[0]
+    folders = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
+    found: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for folder in folders:
+        candidate = os.path.join(folder, name)
+        try:
+            os.execve(candidate, argv, env)  # noqa: S606 - a list, no shell
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR) and (len(folders) == 1 or os.path.isfile(candidate)):
+                found = error
+    raise found
 
 
 def _change_directory(path: str) -> None:

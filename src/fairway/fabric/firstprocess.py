@@ -232,6 +232,6 @@ def _interpreter_places() -> tuple[str, ...]:
 
     Of a script started from /tmp itself, its folder is not one of them: all of the machine's /tmp would show.
     """
-    wanted = [sys.prefix, sys.base_prefix, *sys.path]
-    places = {Path(place).resolve() for place in wanted if place and Path(place).is_dir()} - set(map(Path, FRESH))
+    wanted = [os.path.realpath(place) for place in (sys.prefix, sys.base_prefix, *sys.path) if place]
+    places = {Path(place) for place in wanted if os.path.isdir(place) and place not in FRESH}
     return tuple(str(place) for place in sorted(places) if places.isdisjoint(place.parents))

@@ -238,9 +238,18 @@ def _launch(plan: Plan, channel: socket.socket) -> int:
     except FairwayError as error:
         tell_failure(channel, error)
         return 1
-    pid = fork(lambda: FirstProcess(plan, channel).run())
+    pid = fork(lambda: _be_first(plan, channel))
     send_with_descriptors(channel, encode(Born(pid=pid)), [os.pidfd_open(pid)])
     return 0
+
+
+def _be_first(plan: Plan, channel: socket.socket) -> int:
+    try:
+        return FirstProcess(plan, channel).run()
+    except Exception as error:
+        # A defect, or a kernel that refuses what no other does: the traceback is for the log.
+        tell_failure(channel, Refused(f"the lab's first process failed: {error!r}; see {plan.log_path}"))
+        raise
 
 
 def _kill(pidfd: int) -> None:
