@@ -19,7 +19,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def config_map(name: str, namespace: str = "default", **labels: str) -> Object:
-    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace, "labels": labels}}
+    return {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    }
 
 
 def put(revisions: Revisions, name: str, namespace: str = "default", **labels: str) -> int:

@@ -7,9 +7,6 @@ from typing import Any
 
 from fairway.apiserver.request import User
 
-AUTHENTICATED = "system:authenticated"
-"""The group of everyone who showed a certificate."""
-
 
 def user_of(certificate: Mapping[str, Any] | None) -> User | None:
     """The user of a verified peer certificate as `ssl.SSLSocket.getpeercert` gives it; None without one.
@@ -22,8 +19,8 @@ def user_of(certificate: Mapping[str, Any] | None) -> User | None:
     names = [value for name, value in attributes if name == "commonName"]
     if not names:
         return None
-    groups = [value for name, value in attributes if name == "organizationName"]
-    return User(name=names[0], groups=(*groups, AUTHENTICATED))
+    groups = tuple(value for name, value in attributes if name == "organizationName")
+    return User(name=names[0], groups=groups)
 
 
 def _attributes(subject: Iterable[Iterable[tuple[str, str]]]) -> Iterable[tuple[str, str]]:

@@ -303,6 +303,6 @@ def _field_term(term: str, text: str) -> FieldTerm:
     if found is None:
         raise _refuse(f"invalid selector: '{text}'; can't understand '{term}'")
     field, operator, value = found.groups()
-    if re.search(r"(?<!\\)(?:\\\\)*=", value) or re.search(r"\\(?![\\,=])", value):
+    if re.fullmatch(r"(?:\\[\\,=]|[^\\,=])*", value) is None:
         raise _refuse(f"invalid field selector: invalid value: '{value}'")
     return FieldTerm(field=field, value=re.sub(r"\\(.)", r"\1", value), negated=operator == "!=")

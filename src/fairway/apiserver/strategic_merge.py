@@ -100,6 +100,9 @@ class _Merge:
         rule = self._rules(type_name, field)
         if rule is None or not (isinstance(before, list) or isinstance(change, list)):
             return
+        if not rule.merge:
+            original[field] = self._list(before or [], change, rule) if isinstance(change, list) else before
+            return
         merged = list(before) if isinstance(before, list) else []
         if isinstance(change, list):
             _check_order(change, order, rule.merge_key)
@@ -119,18 +122,20 @@ class _Merge:
         key = rule.merge_key
         if not key:
             raise StrategicMergeError(f"cannot merge lists without merge key for {rule.element}")
-        elements, replace = _list_directives(original, patch, key)
+        # A list of its own: the order of `original` is looked at when the elements are arranged.
+        merged = list(original)
+        elements, replace = _list_directives(merged, patch, key)
         if replace:
             return [_without_directives(item) for item in elements], None
         for element in elements:
             if key not in element:
                 raise StrategicMergeError(f"map: {element!r} does not contain declared merge key: {key}")
-            at = _find(original, element[key], key)
+            at = _find(merged, element[key], key)
             if at is None:
-                original.append(_without_directives(element))
+                merged.append(_without_directives(element))
             else:
-                original[at] = self.objects(original[at], dict(element), rule.element)
-        return original, elements
+                merged[at] = self.objects(merged[at], dict(element), rule.element)
+        return merged, elements
 
 
 def _replace_or_delete(patch: Object) -> Object:
