@@ -111,7 +111,7 @@ def end(pid: int, start_time: int, *, patience_s: float) -> bool:
     except ProcessLookupError:
         return False
     try:
-        if process_start_time(pid) != start_time:
+        if process_start_time(pid) != start_time or _wait_gone(handle, 0):
             return False
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         if not _wait_gone(handle, patience_s):
