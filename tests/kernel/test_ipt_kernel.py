@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
+from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import KUBE_NODEPORTS, KUBE_SERVICES
-from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table
+from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
+from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table, Verdict, comment
 from fairway.dataplane.ipt.text import format_save
 from fairway.flow.trace import Origin
 from tests.dataplane.ipt.golden import RECORDED, SCENARIOS, Recorded, normal
@@ -240,6 +242,49 @@ def test_what_a_stranger_flushed_comes_back(variant: Variant) -> None:
         return normal(nat_and_filter(variant)) == wanted
 
     assert in_namespaces(child)
+
+
+def test_any_comment_comes_back_as_it_was_sent(variant: Variant) -> None:
+    def child() -> bool:
+        backend = IptablesBackend(variant)
+        sound = lower(Recorded("clusterip", NODE).plan(), backend.features)
+        texts = ["", " ", "plain", "it's", '"', "\\", "\\\"'", "$(reboot)`;|&", "-j DROP", "x" * 255]
+        texts += [chr(code) for code in range(32, 127)]
+        rules = tuple(Rule(matches=(comment(text),), target=Verdict.RETURN) for text in texts)
+        chains = {**sound.chains, Table.NAT: {**sound.chains[Table.NAT], KUBE_SERVICES: rules}}
+        backend.apply(replace(sound, chains=chains))
+        return bool(backend.apply(replace(sound, chains=chains)))
+
+    assert not in_namespaces(child)
+
+
+def test_counters_of_nfacct_are_made_used_and_removed(variant: Variant) -> None:
+    """This kernel has them (CONFIG_NETFILTER_XT_MATCH_NFACCT)."""
+
+    def child() -> tuple[Features, bool, bool, str]:
+        backend = IptablesBackend(variant)
+        features = backend.features
+        again = ensure_counters(NFACCT_COUNTERS)
+        backend.sync(Recorded("nodeport-local", NODE).plan())
+        remove_counters(NFACCT_COUNTERS)
+        rules = save(variant, "-t", "filter")
+        still_used = ensure_counters(NFACCT_COUNTERS)
+        return features, again, still_used, rules
+
+    features, again, still_used, rules = in_namespaces(child)
+    assert features == Features(nfacct=True, drop_invalid=True)
+    assert again
+    assert still_used
+    assert "-m nfacct --nfacct-name  ct_state_invalid_dropped_pkts -j DROP" in rules
+
+
+def test_auto_follows_the_kubelet(variant: Variant) -> None:
+    def child() -> list[str]:
+        restore(variant, "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n")
+        IptablesBackend().sync(Recorded("clusterip", NODE).plan())
+        return [some.value for some in VARIANTS if "KUBE-SERVICES" in save(some)]
+
+    assert in_namespaces(child) == [variant.value]
 
 
 def test_a_refused_rule_is_named_with_its_service_and_nothing_is_changed(variant: Variant) -> None:

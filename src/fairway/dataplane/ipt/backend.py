@@ -19,12 +19,12 @@ from pathlib import Path
 from fairway.base.errors import Retry, Unsupported
 from fairway.dataplane.ipt.diff import Batch, cleanup, diff
 from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
-from fairway.dataplane.ipt.lower import lower
+from fairway.dataplane.ipt.lower import Lowering
 from fairway.dataplane.ipt.names import KUBELET_CHAINS
 from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
 from fairway.dataplane.ipt.parse import Lines, parse_save
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
-from fairway.dataplane.ipt.text import format_rule
+from fairway.dataplane.ipt.text import ChainTexts, format_rule
 from fairway.plan.model import Plan
 
 LOCK_WAIT_S = 5
@@ -77,6 +77,8 @@ class IptablesBackend:
     def __init__(self, variant: Variant = Variant.AUTO) -> None:
         self._programs = _find_programs(variant)
         self._features: Features | None = None
+        self._lowering = Lowering()
+        self._texts = ChainTexts()
 
     @property
     def features(self) -> Features:
@@ -100,13 +102,13 @@ class IptablesBackend:
 
         Raises ApplyError where a rule is refused, Retry where it may work later, Unsupported without privilege.
         """
-        batch = diff(self.observe(), ruleset)
+        batch = diff(self.observe(), ruleset, self._texts)
         self._restore(batch)
         return batch
 
     def sync(self, plan: Plan) -> Batch:
         """`apply` of the Plan's rules, with what this machine has."""
-        return self.apply(lower(plan, self.features))
+        return self.apply(self._lowering.lower(plan, self.features))
 
     def cleanup(self) -> Batch:
         """Remove all of ours; gives what had to be sent. Raises as `apply` does."""

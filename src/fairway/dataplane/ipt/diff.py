@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.dataplane.ipt import names
-from fairway.dataplane.ipt.frame import JUMPS
+from fairway.dataplane.ipt.frame import BLOCK_LOCALNET, JUMPS
 from fairway.dataplane.ipt.parse import ForeignRuleError, Lines, jump_of, parse_rule
-from fairway.dataplane.ipt.ruleset import BuiltinJump, Rule, Ruleset, Table
-from fairway.dataplane.ipt.text import format_rule
+from fairway.dataplane.ipt.ruleset import BuiltinJump, Jump, Rule, Ruleset, Table
+from fairway.dataplane.ipt.text import ChainTexts, format_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,18 @@ class Batch:
         return tables[-1] if tables else ""
 
 
-def diff(observed: Lines, desired: Ruleset) -> Batch:
-    """What turns `observed` into `desired` in our chains and jumps, and removes the chains of gone Service ports."""
+def diff(observed: Lines, desired: Ruleset, texts: ChainTexts | None = None) -> Batch:
+    """What turns `observed` into `desired` in our chains and jumps, and removes the chains of gone Service ports.
+
+    texts: of an earlier call, where the same rules come again.
+    """
+    texts = texts or ChainTexts()
     lines: list[Line] = []
     for table in Table:
         chains = desired.chains.get(table, {})
-        lines += _table_lines(table, observed.get(table, {}), chains, desired.jumps)
+        jumps = [jump for jump in desired.jumps if jump.table is table]
+        lines += _in_table(table, _table_lines(_Table(table, observed.get(table, {}), chains, jumps), texts))
+    texts.forget_others()
     return Batch(tuple(lines))
 
 
@@ -61,43 +67,66 @@ def cleanup(observed: Lines) -> Batch:
     """What removes all of ours and no more.
 
     A chain a foreign rule still leads to is only emptied: the kernel refuses to delete it. Where a kubelet runs, as its
-    own chains show, KUBE-FIREWALL and the jumps to it are its too and stay.
+    own chains show, or has left a rule in it, KUBE-FIREWALL and the jumps to it are its too and stay.
     """
+    firewall = observed.get(Table.FILTER, {}).get(names.KUBE_FIREWALL, ())
     kubelet = any(chain in observed.get(Table.MANGLE, {}) for chain in names.KUBELET_CHAINS)
+    shared = kubelet or not all(_says(line, BLOCK_LOCALNET) for line in firewall)
     lines: list[Line] = []
     for table in Table:
         chains = observed.get(table, {})
-        ours = {chain for chain in chains if _is_ours(table, chain) and not (kubelet and chain == names.KUBE_FIREWALL)}
-        jumps = [jump for jump in JUMPS if jump.table is table and not (kubelet and jump.shared)]
-        deleted = [Line(f"-D {chain} {line}") for chain, line in _all_jumps(jumps, chains)]
+        ours = {chain for chain in chains if _is_ours(table, chain) and not (shared and chain == names.KUBE_FIREWALL)}
+        jumps = [jump for jump in JUMPS if jump.table is table and not (shared and jump.shared)]
+        deleted = [Line(f"-D {chain} {line}") for chain, line in _found(jumps, chains)]
         lines += _in_table(table, [*_removal(ours, chains, deleted)])
     return Batch(tuple(lines))
 
 
-def _table_lines(
-    table: Table,
-    observed: Mapping[str, tuple[str, ...]],
-    desired: Mapping[str, tuple[Rule, ...]],
-    jumps: Sequence[BuiltinJump],
-) -> list[Line]:
-    written = {chain: rules for chain, rules in desired.items() if not _holds(observed.get(chain), rules)}
-    stale = {chain for chain in observed if chain not in desired and _is_ours(table, chain)}
-    missing = [jump for jump in jumps if jump.table is table and _found_jump(jump, observed) is None]
-    lines = [
+@dataclass(frozen=True, slots=True)
+class _Table:
+    table: Table
+    observed: Mapping[str, tuple[str, ...]]
+    desired: Mapping[str, tuple[Rule, ...]]
+    jumps: Sequence[BuiltinJump]
+
+
+def _table_lines(given: _Table, texts: ChainTexts) -> list[Line]:
+    observed, desired = given.observed, given.desired
+    added = {
+        chain: _missing(observed[chain], rules)
+        for chain, rules in desired.items()
+        if chain in observed and chain == names.KUBE_FIREWALL
+    }
+    written = {
+        chain: rules
+        for chain, rules in desired.items()
+        if chain not in added and not _holds(observed.get(chain), rules, texts)
+    }
+    stale = {chain for chain in observed if chain not in desired and _is_ours(given.table, chain)}
+    deleted = stale - _referred_to(observed, besides=stale | written.keys()) if stale else stale
+    return [
         *(Line(f":{chain} - [0:0]") for chain in written),
         *(Line(f":{chain} - [0:0]") for chain in sorted(stale)),
-        *(Line(f"-I {jump.chain} {format_rule(jump.rule)}", jump.rule) for jump in missing),
-        *(Line(f"-A {chain} {format_rule(rule)}".rstrip(), rule) for chain, rules in written.items() for rule in rules),
-        *(Line(f"-X {chain}") for chain in sorted(stale - _referred_to(observed, besides=stale | written.keys()))),
+        *(
+            Line(f"-I {jump.chain} {format_rule(jump.rule)}", jump.rule)
+            for jump in given.jumps
+            if not _found([jump], observed)
+        ),
+        *(Line(f"-A {chain} {format_rule(rule)}", rule) for chain, rules in added.items() for rule in rules),
+        *(
+            Line(f"-A {chain} {text}", rule)
+            for chain, rules in written.items()
+            for rule, text in zip(rules, texts.of(rules), strict=True)
+        ),
+        *(Line(f"-X {chain}") for chain in sorted(deleted)),
     ]
-    return _in_table(table, lines)
 
 
 def _in_table(table: Table, lines: list[Line]) -> list[Line]:
     return [Line(f"*{table.value}"), *lines, Line("COMMIT")] if lines else []
 
 
-def _holds(observed: tuple[str, ...] | None, desired: tuple[Rule, ...]) -> bool:
+def _holds(observed: tuple[str, ...] | None, desired: tuple[Rule, ...], texts: ChainTexts) -> bool:
     """Whether a chain is there and says what it should.
 
     Text first: it is what the kernel prints on every version we know. Only where it differs are the lines understood,
@@ -105,7 +134,12 @@ def _holds(observed: tuple[str, ...] | None, desired: tuple[Rule, ...]) -> bool:
     """
     if observed is None or len(observed) != len(desired):
         return False
-    return all(line == format_rule(rule) or _says(line, rule) for line, rule in zip(observed, desired, strict=True))
+    return observed == texts.of(desired) or all(map(_says, observed, desired))
+
+
+def _missing(observed: tuple[str, ...], desired: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """What a shared chain lacks; what else is in it is its other owner's."""
+    return tuple(rule for rule in desired if not any(_says(line, rule) for line in observed))
 
 
 def _says(line: str, rule: Rule) -> bool:
@@ -115,17 +149,15 @@ def _says(line: str, rule: Rule) -> bool:
         return False
 
 
-def _found_jump(jump: BuiltinJump, chains: Mapping[str, tuple[str, ...]]) -> str | None:
-    """The line of a builtin chain that is this jump."""
-    return next((line for _, line in _all_jumps([jump], chains)), None)
+def _found(jumps: Iterable[BuiltinJump], chains: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Chain and line of every rule in a builtin chain that is one of these jumps."""
+    return [(jump.chain, line) for jump in jumps for line in chains.get(jump.chain, ()) if _is_jump(line, jump)]
 
 
-def _all_jumps(jumps: Iterable[BuiltinJump], chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    for jump in jumps:
-        text = format_rule(jump.rule)
-        for line in chains.get(jump.chain, ()):
-            if line == text or _says(line, jump.rule):
-                yield jump.chain, line
+def _is_jump(line: str, jump: BuiltinJump) -> bool:
+    assert isinstance(jump.rule.target, Jump)
+    # A host may have thousands of rules of its own there: few of them are worth reading.
+    return jump.rule.target.chain in line and _says(line, jump.rule)
 
 
 def _is_ours(table: Table, chain: str) -> bool:

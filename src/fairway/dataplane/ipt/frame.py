@@ -64,7 +64,7 @@ def fixed_chains(plan: Plan, features: Features) -> Mapping[Table, dict[str, tup
     }
     chains[Table.FILTER] |= {
         names.KUBE_FORWARD: _forward(features),
-        names.KUBE_FIREWALL: (_BLOCK_LOCALNET,) if accepts_localhost(plan) else (),
+        names.KUBE_FIREWALL: (BLOCK_LOCALNET,) if accepts_localhost(plan) else (),
     }
     chains[Table.NAT] |= {names.KUBE_MARK_MASQ: _MARK_MASQ, names.KUBE_POSTROUTING: _POSTROUTING}
     if len(plan.cluster_cidrs) > 1:
@@ -83,7 +83,7 @@ _POSTROUTING = (
     Rule(target=SetXmark(MASQUERADE_MARK, 0)),
     Rule(matches=(Comment("kubernetes service traffic requiring SNAT"),), target=Masquerade()),
 )
-_BLOCK_LOCALNET = Rule(
+BLOCK_LOCALNET = Rule(
     source=Address(LOOPBACK, negated=True),
     destination=Address(LOOPBACK),
     matches=(

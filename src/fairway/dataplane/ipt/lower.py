@@ -6,7 +6,7 @@ whether a source is masqueraded from the ways too. Facts: Kubernetes 1.36 pkg/pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fairway.base.addresses import IPNetwork
@@ -49,6 +49,7 @@ from fairway.plan.model import (
     DoorKind,
     Outcome,
     Plan,
+    PortName,
     Refusal,
     RejectReason,
     Scope,
@@ -75,14 +76,39 @@ def lower(plan: Plan, features: Features | None = None) -> Ruleset:
 
     Raises ValueError for a Plan these rules cannot say, which `compile_plan` never makes.
     """
-    features = features or Features()
-    context = _Context(
-        cluster_cidrs=plan.cluster_cidrs,
-        health_ports={(check.namespace, check.service): check.port for check in plan.health_checks},
-        endpoint_comments=sum(len({*port.cluster, *port.local}) for port in plan.ports) <= LARGE_CLUSTER_ENDPOINTS,
-        count_localhost=features.nfacct and accepts_localhost(plan),
-    )
-    lowered = [_lower_port(port, context) for port in plan.ports]
+    return Lowering().lower(plan, features or Features())
+
+
+class Lowering:
+    """`lower` for one Plan after another: a Service port that stayed as it was keeps the very same rules."""
+
+    def __init__(self) -> None:
+        self._known: dict[PortName, tuple[_Given, _PortRules]] = {}
+
+    def lower(self, plan: Plan, features: Features) -> Ruleset:
+        """As the function of this name."""
+        context = _Context(
+            cluster_cidrs=plan.cluster_cidrs,
+            endpoint_comments=sum(len({*port.cluster, *port.local}) for port in plan.ports) <= LARGE_CLUSTER_ENDPOINTS,
+            count_localhost=features.nfacct and accepts_localhost(plan),
+        )
+        health_ports = {(check.namespace, check.service): check.port for check in plan.health_checks}
+        known = {}
+        for port in plan.ports:
+            given = port, health_ports.get((port.name.namespace, port.name.service)), context
+            known[port.name] = given, self._lower_port(given)
+        self._known = known
+        return _assemble(plan, features, [rules for _, rules in known.values()])
+
+    def _lower_port(self, given: _Given) -> _PortRules:
+        port, health_port, context = given
+        before = self._known.get(port.name)
+        if before is not None and before[0] == given:
+            return before[1]
+        return _lower_port(port, health_port, context)
+
+
+def _assemble(plan: Plan, features: Features, lowered: Sequence[_PortRules]) -> Ruleset:
     chains = dict(fixed_chains(plan, features))
     chains[Table.FILTER] |= {
         names.KUBE_SERVICES: _joined(port.filter_services for port in lowered),
@@ -105,15 +131,15 @@ def _joined(rules: Iterable[Iterable[Rule]]) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What the rules of one Service port depend on besides it.
-
-    health_ports: by namespace and Service. endpoint_comments: False in a large cluster.
-    """
+    """What the rules of every Service port depend on. endpoint_comments: False in a large cluster."""
 
     cluster_cidrs: tuple[IPNetwork, ...]
-    health_ports: Mapping[tuple[str, str], int]
     endpoint_comments: bool
     count_localhost: bool
+
+
+_Given = tuple[ServicePort, int | None, _Context]
+"""All that the rules of one Service port follow from: with it the health check node port of its Service."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,14 +155,14 @@ class _PortRules:
     chains: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
 
 
-def _lower_port(port: ServicePort, context: _Context) -> _PortRules:
+def _lower_port(port: ServicePort, health_port: int | None, context: _Context) -> _PortRules:
     rules = _PortRules()
     doors = sorted(port.doors, key=lambda door: _DOOR_ORDER.index(door.kind))
     for door in doors:
         _lower_door(port, door, context, rules)
     external = [door for door in doors if door.kind is not DoorKind.CLUSTER_IP]
     _lower_external(port, external, context, rules)
-    if (health_port := context.health_ports.get((port.name.namespace, port.name.service))) is not None:
+    if health_port is not None:
         rules.filter_node_ports.append(_health_check(port, health_port))
     _lower_backends(port, doors, context, rules)
     return rules

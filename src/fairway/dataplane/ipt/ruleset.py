@@ -58,14 +58,20 @@ class Comment:
     text: str
 
     def __post_init__(self) -> None:
-        if not (self.text.isascii() and self.text.isprintable() and len(self.text) < XT_MAX_COMMENT_LEN):
+        if not _fits(self.text):
             raise ValueError(f"not a comment iptables can hold: {self.text!r}")
 
 
 def comment(text: str) -> Comment:
     """A Comment of any text: what is not printable ASCII becomes "?", what is too long is cut."""
+    if _fits(text):
+        return Comment(text)
     printable = "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
     return Comment(printable[: XT_MAX_COMMENT_LEN - 1])
+
+
+def _fits(text: str) -> bool:
+    return text.isascii() and text.isprintable() and len(text) < XT_MAX_COMMENT_LEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ from fairway.dataplane.ipt.ruleset import (
     Verdict,
 )
 
+Rules = tuple[Rule, ...]
+
 _PLAIN = frozenset("_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """What needs no quotes, and what is escaped inside them: xtables_save_string in libxtables."""
 _ESCAPED = frozenset("\"\\'")
@@ -120,6 +122,30 @@ def _format_target(target: Target) -> str:
             return f"-j {target.value}"
         case _:
             assert_never(target)
+
+
+class ChainTexts:
+    """The texts of a chain's rules; asked again for the very same tuple of rules, the very same answer.
+
+    Most chains of a large ruleset are those of the last one. `forget_others` keeps what was asked for since the last
+    call of it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Rules, tuple[str, ...]]] = {}
+        self._asked: dict[int, tuple[Rules, tuple[str, ...]]] = {}
+
+    def of(self, rules: Rules) -> tuple[str, ...]:
+        """One text for each rule, in their order."""
+        # The rules are kept beside their text, so that no other tuple can come to have their id.
+        known = self._asked.get(id(rules)) or self._kept.get(id(rules))
+        if known is None:
+            known = rules, tuple(format_rule(rule) for rule in rules)
+        self._asked[id(rules)] = known
+        return known[1]
+
+    def forget_others(self) -> None:
+        self._kept, self._asked = self._asked, {}
 
 
 def format_save(ruleset: Ruleset, tables: Sequence[Table]) -> str:

@@ -1,0 +1,144 @@
+"""`fairway render`: equal to the recordings, and one clear line for each wrong input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from fairway.base.errors import Refused
+from fairway.cli.render import render
+from tests.dataplane.ipt.golden import POD_NETWORK, RECORDED, Recorded, normal
+
+STUDY = Recorded("nodeport-cluster", "myk8s-worker")
+
+
+def run(*arguments: str | Path, given: str | None = None) -> Result:
+    return CliRunner().invoke(render, [str(argument) for argument in arguments], input=given)
+
+
+def rendered(*arguments: str | Path, given: str | None = None) -> str:
+    result = run(*arguments, "--mode", "iptables", given=given)
+    assert result.exception is None, result.output
+    return result.stdout
+
+
+def refusal(*arguments: str | Path, given: str | None = None) -> str:
+    result = run(*arguments, "--mode", "iptables", given=given)
+    assert isinstance(result.exception, Refused)
+    assert result.stdout == ""
+    return str(result.exception)
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=str)
+def test_the_rules_are_the_recorded_ones(recorded: Recorded) -> None:
+    text = rendered("-f", recorded.objects, "--node", recorded.node, "--cluster-cidr", POD_NETWORK)
+    assert normal(text) == normal(recorded.text())
+
+
+def test_tables_come_as_iptables_save_prints_them() -> None:
+    lines = rendered("-f", STUDY.objects, "--node", STUDY.node, "--cluster-cidr", POD_NETWORK).splitlines()
+    assert [line for line in lines if line.startswith(("*", "COMMIT"))] == ["*nat", "COMMIT", "*filter", "COMMIT"]
+
+
+def test_yaml_documents_on_standard_input_say_the_same() -> None:
+    items = json.loads(STUDY.objects.read_text())["items"]
+    text = rendered("-f", "-", "--node", STUDY.node, "--cluster-cidr", POD_NETWORK, given=yaml.safe_dump_all(items))
+    assert normal(text) == normal(STUDY.text())
+
+
+def test_several_files_are_read_as_one(tmp_path: Path) -> None:
+    files: list[str | Path] = []
+    for number, item in enumerate(json.loads(STUDY.objects.read_text())["items"]):
+        (tmp_path / f"{number}.json").write_text(json.dumps(item))
+        files += ["-f", tmp_path / f"{number}.json"]
+    text = rendered(*files, "--node", STUDY.node, "--cluster-cidr", POD_NETWORK)
+    assert normal(text) == normal(STUDY.text())
+
+
+def test_options_of_the_node_change_its_rules() -> None:
+    text = rendered(
+        *("-f", STUDY.objects, "--node", STUDY.node, "--masquerade-all"),
+        *("--nodeport-addresses", "172.18.0.0/16", "--node-address", "172.18.9.9"),
+    )
+    assert '-d 10.200.1.60/32 -p tcp -m comment --comment "default/svc-nodeport:svc-webport cluster IP"' in text
+    assert "-s 10.10.0.0/16" not in text
+    assert '-A KUBE-SERVICES -d 172.18.9.9/32 -m comment --comment "kubernetes service nodeports;' in text
+    assert "nfacct-name  localhost_nps_accepted_pkts" not in text
+
+
+def test_json_tells_the_reason_of_each_rule() -> None:
+    document = json.loads(rendered("-f", STUDY.objects, "--node", STUDY.node, "-o", "json"))
+    assert (document["node"], document["mode"], document["notes"]) == ("myk8s-worker", "iptables", [])
+    nat = document["tables"]["nat"]
+    assert [(jump["chain"], jump["rule"].split()[-1]) for jump in nat["jumps"]] == [
+        ("POSTROUTING", "KUBE-POSTROUTING"),
+        ("PREROUTING", "KUBE-SERVICES"),
+        ("OUTPUT", "KUBE-SERVICES"),
+    ]
+    rule = nat["chains"]["KUBE-NODEPORTS"][-1]
+    assert rule["rule"].endswith("-m tcp --dport 31303 -j KUBE-EXT-VTR7MTHHNMFZ3OFS")
+    assert (rule["origin"]["kind"], rule["origin"]["name"]) == ("Service", "svc-nodeport")
+    assert nat["chains"]["KUBE-MARK-MASQ"] == [{"rule": "-j MARK --set-xmark 0x4000/0x4000", "origin": None}]
+
+
+def test_what_cannot_be_used_is_named_on_standard_error() -> None:
+    items = json.loads(STUDY.objects.read_text())["items"]
+    for item in items:
+        if item["metadata"]["name"] == "svc-nodeport" and item["kind"] == "Service":
+            item["spec"]["externalIPs"] = ["not-an-address"]
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    result = run("-f", "-", "--node", STUDY.node, "--mode", "iptables", given=given)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        (
+            "fairway: Service default/svc-nodeport: spec.externalIPs[0]=not-an-address: "
+            "'not-an-address' is not an IP address; it is left out"
+        )
+    ]
+
+
+def test_an_unknown_node_is_refused_with_those_there_are() -> None:
+    text = refusal("-f", STUDY.objects, "--node", "myk8s-worker9")
+    assert text == (
+        "there is no Node myk8s-worker9; the nodes are: myk8s-control-plane, myk8s-worker, myk8s-worker2, myk8s-worker3"
+    )
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refusal("-f", tmp_path / "none", "--node", "n") == f"{tmp_path}/none: No such file or directory"
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert refusal("-f", tmp_path, "--node", "n") == f"{tmp_path}: Is a directory"
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_bytes(b"\x7fELF\xff")
+    assert refusal("-f", tmp_path / "a.out", "--node", "n").startswith(f"{tmp_path}/a.out: it is not UTF-8 text")
+
+
+def test_a_file_of_something_else_is_refused() -> None:
+    assert "stdin" in refusal("-f", "-", "--node", "n", given="just words")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--cluster-cidr", "10.10.0.0"), ("--nodeport-addresses", "everywhere"), ("--node-address", "172.18.0.0/16")],
+)
+def test_a_wrong_address_is_refused_by_the_name_of_its_flag(flag: str, value: str) -> None:
+    text = refusal("-f", STUDY.objects, "--node", STUDY.node, flag, value)
+    assert flag in text
+    assert value in text
+
+
+@pytest.mark.parametrize("missing", ["-f", "--node", "--mode"])
+def test_what_it_needs_is_asked_for(missing: str) -> None:
+    given = {"-f": str(STUDY.objects), "--node": STUDY.node, "--mode": "iptables"}
+    del given[missing]
+    result = run(*(word for pair in given.items() for word in pair))
+    assert result.exit_code == 2
+    assert missing in result.stderr

@@ -1,0 +1,158 @@
+"""The shell around the programs, with programs of the test's own in place of iptables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fairway.base.errors import Retry, Unsupported
+from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
+from fairway.dataplane.ipt.frame import Features
+from fairway.dataplane.ipt.lower import lower
+from fairway.dataplane.ipt.ruleset import Table
+from fairway.dataplane.ipt.text import format_save
+from fairway.plan.model import DoorKind
+from tests.dataplane.ipt.build import door, plan, port
+
+TABLES = (Table.MANGLE, Table.FILTER, Table.NAT)
+RULESET = lower(plan(port(door(DoorKind.NODE_PORT))), Features(nfacct=False))
+
+
+class Programs:
+    """iptables-nft-save prints `saved`; iptables-nft-restore does what `restore` says and keeps its input."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.save("exit 0")
+        self.restore("exit 0")
+
+    def save(self, script: str) -> None:
+        self._write("iptables-nft-save", script)
+
+    def restore(self, script: str) -> None:
+        self._write(
+            "iptables-nft-restore", f'echo "$@" >> {self.directory}/calls; cat > {self.directory}/input; {script}'
+        )
+
+    def prints(self, text: str) -> None:
+        (self.directory / "saved").write_text(text)
+        self.save(f"cat {self.directory}/saved")
+
+    @property
+    def input(self) -> str:
+        return (self.directory / "input").read_text()
+
+    @property
+    def calls(self) -> list[str]:
+        path = self.directory / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def _write(self, name: str, script: str) -> None:
+        path = self.directory / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return Programs(tmp_path)
+
+
+def test_a_batch_is_one_restore_that_flushes_nothing_and_waits_for_the_lock(programs: Programs) -> None:
+    batch = IptablesBackend(Variant.NFT).apply(RULESET)
+    assert programs.calls == ["--noflush -w 5"]
+    assert programs.input == batch.text
+
+
+def test_nothing_is_restored_where_nothing_differs(programs: Programs) -> None:
+    programs.prints(format_save(RULESET, TABLES))
+    assert not IptablesBackend(Variant.NFT).apply(RULESET)
+    assert programs.calls == []
+
+
+def test_cleanup_of_nothing_restores_nothing(programs: Programs) -> None:
+    assert not IptablesBackend(Variant.NFT).cleanup()
+    assert programs.calls == []
+
+
+def test_missing_privilege_is_named(programs: Programs) -> None:
+    programs.save("echo 'Could not fetch rule set generation id: Permission denied (you must be root)' >&2; exit 4")
+    with pytest.raises(Unsupported, match="run as root, or with CAP_NET_ADMIN"):
+        IptablesBackend(Variant.NFT).observe()
+
+
+def test_a_failing_save_is_tried_again_later(programs: Programs) -> None:
+    programs.save("echo 'the kernel is busy' >&2; exit 1")
+    with pytest.raises(Retry, match="iptables-nft-save failed with status 1: the kernel is busy"):
+        IptablesBackend(Variant.NFT).observe()
+
+
+def test_half_a_save_is_never_acted_on(programs: Programs) -> None:
+    programs.prints(format_save(RULESET, TABLES).removesuffix("COMMIT\n"))
+    with pytest.raises(Retry, match="ends without COMMIT"):
+        IptablesBackend(Variant.NFT).apply(RULESET)
+    assert programs.calls == []
+
+
+def test_the_lock_of_another_program_is_waited_for_later(programs: Programs) -> None:
+    programs.restore("echo 'Another app is currently holding the xtables lock' >&2; exit 4")
+    with pytest.raises(Retry, match="holding the xtables lock") as caught:
+        IptablesBackend(Variant.NFT).apply(RULESET)
+    assert caught.value.after_s > 0
+
+
+@pytest.mark.parametrize(
+    "words", ["line {}: RULE_APPEND failed (No such file or directory): rule in chain X", "Error occurred at line: {}"]
+)
+def test_the_rule_of_a_refused_line_is_named_with_its_service(programs: Programs, words: str) -> None:
+    lines = IptablesBackend(Variant.NFT).apply(RULESET).text.splitlines()
+    number = next(number for number, line in enumerate(lines, 1) if line.startswith("-A KUBE-NODEPORTS"))
+    programs.restore(f"echo '{words.format(number)}' >&2; exit 2")
+    with pytest.raises(ApplyError) as caught:
+        IptablesBackend(Variant.NFT).apply(RULESET)
+    assert caught.value.rule is not None
+    assert f"refused the rule for Service default/web: spec.ports[0]: {lines[number - 1].split(' ', 2)[2]}" in str(
+        caught.value
+    )
+
+
+def test_a_commit_that_fails_names_its_table(programs: Programs) -> None:
+    lines = IptablesBackend(Variant.NFT).apply(RULESET).text.splitlines()
+    programs.restore(f"echo 'iptables-restore: line {len(lines)} failed' >&2; exit 1")
+    with pytest.raises(ApplyError, match="refused table nat, not saying which rule") as caught:
+        IptablesBackend(Variant.NFT).apply(RULESET)
+    assert caught.value.rule is None
+
+
+def test_a_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("fairway.dataplane.ipt.backend._SBIN", str(tmp_path))
+    with pytest.raises(Unsupported, match=r"iptables-nft-save is not on PATH: .* `apt-get install iptables`"):
+        IptablesBackend(Variant.NFT)
+
+
+def test_auto_takes_what_iptables_points_to(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairway.dataplane.ipt.backend._LEGACY_TABLES", tmp_path / "none")
+    for verb in ("save", "restore"):
+        (tmp_path / f"iptables-{verb}").symlink_to(tmp_path / f"iptables-nft-{verb}")
+    IptablesBackend().apply(RULESET)
+    assert programs.calls == ["--noflush -w 5"]
+
+
+@pytest.mark.parametrize(("tables", "legacy"), [("nat\nfilter\n", False), ("nat\nmangle\n", True)])
+def test_auto_follows_the_kubelet_to_the_legacy_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: str, legacy: bool
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("fairway.dataplane.ipt.backend._LEGACY_TABLES", tmp_path / "tables")
+    (tmp_path / "tables").write_text(tables)
+    hint = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
+    for name, text in (("iptables-save", ""), ("iptables-legacy-save", hint)):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat << END\n{text}END\n")
+        (tmp_path / name).chmod(0o755)
+    assert bool(IptablesBackend().observe()) is legacy
