@@ -14,7 +14,7 @@ from enum import StrEnum
 MAX_TEXT_BYTES = 16 * 1024
 """A longer line is written in parts (containerd `internal/cri/io/logger.go`, defaultBufSize)."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Stream(StrEnum):
@@ -35,7 +35,7 @@ class Entry:
 def format_time(nanoseconds: int) -> str:
     """Since the epoch, as RFC 3339 with nine digits; equal lengths, so that times sort as text."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def encode(time: str, stream: Stream, text: bytes, *, partial: bool) -> bytes:

@@ -99,8 +99,3 @@ def is_quiet(state: ProbeState) -> bool:
 
 def _starting_up(state: ProbeState) -> bool:
     return state.kind is ProbeType.READINESS and not state.succeeded
-
-
-def gated(kind: ProbeType, *, started: bool) -> bool:
-    """Whether this probe waits: the startup probe holds the others back, and is over once it has passed."""
-    return started if kind is ProbeType.STARTUP else not started

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from fairway.api.types import Object
-from fairway.kubelet.cri import LogOptions
+from fairway.kubelet.cri import EPOCH, LogOptions, format_time
 from fairway.kubelet.execution import ExecOptions, Execution
 from fairway.kubelet.logs import ContainerLog, options_since
 from fairway.kubelet.runtime import Container, Runtime, Sandbox
@@ -95,9 +96,20 @@ def parse_log_options(query: Mapping[str, str], now_ns: int) -> LogOptions:
         timestamps=_flag(query, "timestamps"),
         tail_lines=number("tailLines"),
         limit_bytes=number("limitBytes"),
-        since=query.get("sinceTime", ""),
+        since=_since(query.get("sinceTime", "")),
     )
     return options_since(options, number("sinceSeconds"), now_ns)
+
+
+def _since(text: str) -> str:
+    """sinceTime in the form of a log's own times, so that they compare."""
+    if not text:
+        return ""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"sinceTime: Invalid value: {text!r}: must be a time as 2006-01-02T15:04:05Z") from None
+    return format_time((moment - EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def parse_exec_options(query: Mapping[str, str], command: list[str]) -> ExecOptions:

@@ -1,0 +1,165 @@
+"""What a pod asks for, and what of it the lab lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fairway.api.types import Key
+from fairway.kubelet.pod import (
+    ContainerSpec,
+    DnsConfig,
+    EnvVar,
+    ExecAction,
+    HostAlias,
+    HttpGet,
+    PodSpec,
+    ProbeSpec,
+    ProbeType,
+    RestartPolicy,
+    TcpSocket,
+    parse_pod,
+)
+from tests.kubelet.objects import container, pod_object, pod_spec
+
+
+def test_a_bare_pod_has_the_defaults() -> None:
+    assert parse_pod(pod_object("web", container(), uid="u")) == PodSpec(
+        key=Key("default", "web"),
+        uid="u",
+        containers=(ContainerSpec(name="web", image="busybox"),),
+        restart_policy=RestartPolicy.ALWAYS,
+        grace_s=30,
+        hostname="web",
+    )
+
+
+def test_everything_a_pod_may_ask_for_is_read() -> None:
+    web = container(
+        command=["serve"],
+        args=["--port", "80"],
+        env=[
+            {"name": "A", "value": "1"},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        workingDir="/srv",
+        ports=[{"name": "http", "containerPort": 80}, {"containerPort": 81}],
+        readinessProbe={"httpGet": {"port": "http"}},
+        livenessProbe={"tcpSocket": {"port": 81, "host": "10.0.0.1"}, "periodSeconds": 3},
+        startupProbe={"exec": {"command": ["true"]}, "terminationGracePeriodSeconds": 5},
+        tty=True,
+        stdin=True,
+    )
+    spec = pod_spec(
+        web,
+        initContainers=[container("init")],
+        restartPolicy="OnFailure",
+        terminationGracePeriodSeconds=0,
+        hostname="front",
+        subdomain="shop",
+        hostAliases=[{"ip": "10.1.1.1", "hostnames": ["db"]}],
+        dnsPolicy="None",
+        dnsConfig={
+            "nameservers": ["10.0.0.10"],
+            "searches": ["x"],
+            "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+        },
+        readinessGates=[{"conditionType": "example.com/lb"}],
+        enableServiceLinks=False,
+    )
+
+    assert spec == PodSpec(
+        key=Key("default", "web"),
+        uid="uid-of-web",
+        init_containers=(ContainerSpec(name="init", image="busybox"),),
+        containers=(
+            ContainerSpec(
+                name="web",
+                image="busybox",
+                command=("serve",),
+                args=("--port", "80"),
+                env=(EnvVar(name="A", value="1"), EnvVar(name="IP", field_path="status.podIP")),
+                working_dir="/srv",
+                ports={"http": 80},
+                probes={
+                    ProbeType.STARTUP: ProbeSpec(handler=ExecAction(command=("true",)), grace_s=5),
+                    ProbeType.LIVENESS: ProbeSpec(handler=TcpSocket(port=81, host="10.0.0.1"), period_s=3),
+                    ProbeType.READINESS: ProbeSpec(handler=HttpGet(port="http")),
+                },
+                stdin=True,
+                tty=True,
+            ),
+        ),
+        restart_policy=RestartPolicy.ON_FAILURE,
+        grace_s=0,
+        hostname="front",
+        subdomain="shop",
+        host_aliases=(HostAlias(address="10.1.1.1", names=("db",)),),
+        dns=DnsConfig(policy="None", nameservers=("10.0.0.10",), searches=("x",), options=("ndots:2", "edns0")),
+        readiness_gates=("example.com/lb",),
+        service_links=False,
+    )
+
+
+def test_a_pod_being_deleted_tells_its_grace() -> None:
+    assert parse_pod(pod_object("web", deleted=7)).deletion_grace_s == 7
+
+
+def test_a_long_name_is_cut_to_a_hostname() -> None:
+    name = "a" * 62 + "-b"
+
+    assert parse_pod(pod_object(name)).hostname == "a" * 62
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"hostNetwork": True}, "spec.hostNetwork"),
+        ({"hostPID": True}, "spec.hostPID"),
+        ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
+        ({"activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
+        ({"volumes": [{"name": "v", "emptyDir": {}}]}, "spec.volumes[0] (emptyDir)"),
+        ({"volumes": [{"name": "v"}]}, "spec.volumes[0] (emptyDir)"),
+        ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "spec.volumes[0] (secret)"),
+        ({"initContainers": [container("i", restartPolicy="Always")]}, "spec.initContainers[0].restartPolicy"),
+    ],
+)
+def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named: str) -> None:
+    assert pod_spec(**fields).unsupported == (named,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, "spec.containers[0].envFrom"),
+        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
+        ({"ports": [{"containerPort": 80, "hostPort": 80}]}, "spec.containers[0].ports[0].hostPort"),
+        (
+            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+            "spec.containers[0].env[0].valueFrom.secretKeyRef",
+        ),
+        ({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 3}}, "spec.containers[0].livenessProbe (grpc)"),
+    ],
+)
+def test_what_the_lab_lacks_of_a_container_is_named_too(fields: dict[str, Any], named: str) -> None:
+    assert pod_spec(container(**fields)).unsupported == (named,)
+
+
+def test_the_service_accounts_token_is_left_out_in_silence() -> None:
+    """Every pod has it; nobody asked for it."""
+    token = {"name": "kube-api-access-x2x4z", "projected": {"sources": []}}
+
+    assert pod_spec(volumes=[token]).unsupported == ()
+
+
+def test_what_has_no_effect_is_named_but_no_obstacle() -> None:
+    web = container(resources={"limits": {"cpu": "1"}}, securityContext={"runAsUser": 1})
+    spec = pod_spec(web, securityContext={"fsGroup": 1})
+
+    assert spec.unsupported == ()
+    assert spec.unenforced == (
+        "spec.securityContext",
+        "spec.containers[0].securityContext",
+        "spec.containers[0].resources.limits",
+    )
