@@ -88,10 +88,7 @@ class LocalSpawner:
     ) -> LocalProcess:
         if host not in self.specs:
             raise Refused(f"host {host}: there is none")
-        if not os.path.isdir(cwd):
-            raise Refused(f"{cwd}: no such directory")
-        if shutil.which(argv[0], path=env.get("PATH", "")) is None:
-            raise CannotExecute(f"{argv[0]}: not found in $PATH", exit_code=127)
+        _check(argv[0], env.get("PATH", ""), cwd)
         child = await asyncio.create_subprocess_exec(
             *argv,
             env=dict(env),
@@ -129,6 +126,13 @@ class LocalSpawner:
         for process in self.processes:
             await self.kill(process.pid, signals.SIGKILL, group=True)
             await process.wait()
+
+
+def _check(program: str, path: str, cwd: str) -> None:
+    if not os.path.isdir(cwd):
+        raise Refused(f"{cwd}: no such directory")
+    if shutil.which(program, path=path) is None:
+        raise CannotExecute(f"{program}: not found in $PATH", exit_code=127)
 
 
 def _take_terminal() -> None:
