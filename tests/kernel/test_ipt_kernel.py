@@ -14,7 +14,9 @@ from fairway.dataplane.ipt.names import KUBE_NODEPORTS, KUBE_SERVICES
 from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
 from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table, Verdict, comment
 from fairway.dataplane.ipt.text import format_save
+from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
+from fairway.plan.model import PortName
 from tests.dataplane.ipt.golden import RECORDED, SCENARIOS, Recorded, normal
 from tests.kernel.namespaces import in_namespaces
 
@@ -296,7 +298,8 @@ def test_a_refused_rule_is_named_with_its_service_and_nothing_is_changed(variant
         backend.apply(sound)
         before = save(variant, "-t", "nat")
         origin = Origin(kind="Service", namespace="default", name="web", field="spec.type", value="NodePort")
-        rule = Rule(matches=(Nfacct("no_such_counter"),), target=Jump(KUBE_NODEPORTS), origin=origin)
+        owner = PortName(namespace="default", service="web", port="http", protocol=Protocol.TCP)
+        rule = Rule(matches=(Nfacct("no_such_counter"),), target=Jump(KUBE_NODEPORTS), origin=origin, owner=owner)
         chains = {**sound.chains, Table.NAT: {**sound.chains[Table.NAT], KUBE_SERVICES: (rule,)}}
         try:
             backend.apply(replace(sound, chains=chains))
@@ -308,7 +311,10 @@ def test_a_refused_rule_is_named_with_its_service_and_nothing_is_changed(variant
     assert unchanged
     if variant is Variant.NFT:
         assert names_rule
-        assert "iptables-nft-restore refused the rule for Service default/web: spec.type=" in text
+        assert (
+            "iptables-nft-restore refused the rule for Service default/web:http (Service default/web: spec.type="
+            in text
+        )
     else:
         assert not names_rule
         assert "iptables-legacy-restore refused table nat, not saying which rule" in text

@@ -114,9 +114,9 @@ def test_the_rule_of_a_refused_line_is_named_with_its_service(programs: Programs
     with pytest.raises(ApplyError) as caught:
         IptablesBackend(Variant.NFT).apply(RULESET)
     assert caught.value.rule is not None
-    assert f"refused the rule for Service default/web: spec.ports[0]: {lines[number - 1].split(' ', 2)[2]}" in str(
-        caught.value
-    )
+    rule = lines[number - 1].split(" ", 2)[2]
+    expected = f"refused the rule for Service default/web:http (Service default/web: spec.ports[0]): {rule}"
+    assert expected in str(caught.value)
 
 
 def test_a_commit_that_fails_names_its_table(programs: Programs) -> None:

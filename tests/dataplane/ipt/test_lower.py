@@ -221,11 +221,11 @@ def test_a_large_cluster_leaves_the_comments_of_endpoint_rules_out(count: int, t
     }
 
 
-def test_each_rule_of_a_service_tells_its_reason() -> None:
+def test_each_rule_of_a_service_tells_its_reason_and_service_port() -> None:
     ruleset = lower(plan(port(*(door(kind) for kind in DoorKind))))
     for chain, rules in ruleset.chains[Table.NAT].items():
         if HASH in chain or chain.startswith("KUBE-SEP-") or chain == "KUBE-NODEPORTS":
-            assert [rule.origin for rule in rules] == [ORIGIN] * len(rules)
+            assert [(rule.origin, rule.owner) for rule in rules] == [(ORIGIN, NAME)] * len(rules)
 
 
 def test_a_hostile_name_cannot_leave_its_comment() -> None:

@@ -54,7 +54,8 @@ class Variant(StrEnum):
 class ApplyError(Retry):
     """iptables-restore refused a batch; nothing of the table it names was changed.
 
-    rule: the one it stumbled over, None where iptables does not say; its `origin` names the Service.
+    rule: the one it stumbled over, None where iptables does not say; its `owner` is the Service port, its `origin` why
+    there is such a rule.
     """
 
     def __init__(self, message: str, *, rule: Rule | None) -> None:
@@ -200,5 +201,5 @@ def _refusal(batch: Batch, program: str, done: subprocess.CompletedProcess[str])
         return ApplyError(
             f"{program} refused table {batch.table_at(number)}, not saying which rule ({words})", rule=None
         )
-    owner = f" for {rule.origin}" if rule.origin is not None else ""
+    owner = f" for Service {rule.owner} ({rule.origin})" if rule.owner is not None else ""
     return ApplyError(f"{program} refused the rule{owner}: {format_rule(rule)} ({words})", rule=rule)

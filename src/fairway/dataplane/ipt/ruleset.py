@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from fairway.base.addresses import IPAddress, IPNetwork
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
+from fairway.plan.model import PortName
 
 XT_MAX_COMMENT_LEN = 256
 """With the closing NUL: linux/netfilter/xt_comment.h."""
@@ -218,7 +219,8 @@ class Rule:
     """One rule; all its matches must hold.
 
     matches: in the order they are printed. target: None counts packets and does nothing else.
-    origin: the object and field it stands for; None where it belongs to the frame. No part of equality.
+    origin, owner: the object and field it stands for, and the Service port; None where it belongs to the frame. No
+    part of equality.
     """
 
     target: Target | None
@@ -227,6 +229,7 @@ class Rule:
     destination: Address | None = None
     protocol: Protocol | None = None
     origin: Origin | None = field(default=None, compare=False)
+    owner: PortName | None = field(default=None, compare=False)
 
     def canonical(self) -> Rule:
         """The same rule for every order of matches and every habit of a version of iptables.
