@@ -6,7 +6,8 @@ A file is lines, and a line is one of
     string AddressType Protocol ...               names Go gives to plain strings
     ServicePort -- text                           a type begins; the text is for `kubectl explain`; `atomic` after the
                                                   name: server-side apply takes an object of it as one value
-      4  targetPort  IntOrString  -- text         a field: protobuf number, JSON name, Go type, attributes, text
+      4  targetPort  IntOrString                  a field: protobuf number, JSON name, Go type, attributes
+         -- text                                   the text of the field above
       2  (VolumeSource)                           an inline struct
 
 A name ends with `!` where it is written to JSON even if empty (no `omitempty`) and so is required, unless the attribute
@@ -50,28 +51,38 @@ class _Reader:
     package: str = ""
 
     def line(self, line: str) -> None:
-        body, _, text = line.partition(" -- ")
+        body, _, text = line.partition("-- ")
         words = body.split()
+        if not line.startswith(" "):
+            self._heading(words, text.strip())
+        elif words:
+            self._field(words)
+        elif text:
+            fields = self._last.fields
+            fields[-1] = replace(fields[-1], text=text.strip())
+
+    @property
+    def _last(self) -> _Draft:
+        return self.drafts[next(reversed(self.drafts))]
+
+    def _heading(self, words: list[str], text: str) -> None:
         if not words:
             return
-        if line.startswith(" "):
-            self._field(words, text.strip())
-        elif words[0] == "package":
+        if words[0] == "package":
             self.package = words[1]
         elif words[0] == "string":
             self.strings.update(words[1:])
         else:
-            self.drafts[words[0]] = _Draft(words[0], self.package, text.strip(), "atomic" in words[1:])
+            self.drafts[words[0]] = _Draft(words[0], self.package, text, "atomic" in words[1:])
 
-    def _field(self, words: list[str], text: str) -> None:
-        draft = self.drafts[next(reversed(self.drafts))]
+    def _field(self, words: list[str]) -> None:
         number = int(words[0])
         if words[1].startswith("("):
-            draft.inline.append(Inline(number=number, type_name=words[1].strip("()")))
+            self._last.inline.append(Inline(number=number, type_name=words[1].strip("()")))
             return
-        draft.fields.append(self._parse(number, words[1], words[2], words[3:], text))
+        self._last.fields.append(self._parse(number, words[1], words[2], words[3:]))
 
-    def _parse(self, number: int, name: str, go_type: str, attributes: Iterable[str], text: str) -> Field:
+    def _parse(self, number: int, name: str, go_type: str, attributes: Iterable[str]) -> Field:
         always = name.endswith("!")
         shape, pointer, element = _shape(go_type)
         scalar = Scalar.STRING if element in self.strings else _SCALARS.get(element)
@@ -85,7 +96,6 @@ class _Reader:
             # A struct held by value has no empty form in Go: it is written whatever it holds.
             always=always or (shape is Shape.ONE and not pointer and scalar in _WRITTEN_WHEN_EMPTY),
             required=always,
-            text=text,
         )
         for attribute in attributes:
             made = _with(made, attribute)
