@@ -143,8 +143,10 @@ class Hosts:
             self._sweep(host)
 
     def _signal(self, host: Host, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(host.place, number)
+        # A host that is gone has closed its pidfd, and its number may be that of another host's holder by now.
+        if host.state is not State.GONE:
+            with suppress(ProcessLookupError, OSError):
+                signal.pidfd_send_signal(host.place, number)
 
     def _gone(self, host: Host, status: int) -> None:
         """The holder has ended: nobody can enter the host any more, so whoever is left in it is killed."""
