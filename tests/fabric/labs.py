@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import encodings.idna  # noqa: F401 - sockets load it late, when an ordinary user may not read Python's own folder
+import concurrent.futures.thread  # noqa: F401 - this and the next are loaded late, in a test by one who may not
+import encodings.idna  # noqa: F401 - read the folder of root's own Python
 import json
 import os
 import select
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from fairway.fabric import network
+from fairway.fabric.children import fork
 from fairway.fabric.init import Program, ServiceSpec, Started, end, start
 from fairway.fabric.namespaces import in_network_of
 from fairway.fabric.spawner import Spawner
+from fairway.fabric.steps import CreateHost, RemoveHost, resolve, undo
+from fairway.fabric.syscalls import Namespace, setns
 from fairway.fabric.topology import Topology
 from tests.fabric.topologies import topology
 
@@ -75,6 +79,20 @@ def _attach(host_interface: str, pid: int, address: str, pod_cidr: str) -> None:
     )
 
 
+def _undo(pids: dict[str, int], root: int) -> None:
+    """Take back all network steps of the usual topology, in a process that may move between namespaces."""
+    plan = [step for step in undo(resolve(topology())) if not isinstance(step, CreateHost | RemoveHost)]
+
+    def run() -> int:
+        place = os.pidfd_open(root)
+        setns(place, Namespace.NET)
+        network.run_steps(plan, pids)
+        return 0
+
+    _, status = os.waitpid(fork(run), 0)
+    assert status == 0
+
+
 ACTIONS: dict[str, Callable[..., Any]] = {
     "attach": _attach,
     "detach": lambda host_interface: asyncio.run(network.detach_pod(host_interface)),
@@ -82,6 +100,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     "remove_address": lambda address: asyncio.run(network.remove_address(IPv4Address(address))),
     "serve": _serve,
     "call": _call,
+    "undo": _undo,
     "links": lambda pid=0: _inside(pid, lambda: sorted(name for _, name in socket.if_nameindex())),
     "read": lambda path: Path(path).read_text(),
     "pid": os.getpid,
@@ -90,12 +109,12 @@ ACTIONS: dict[str, Callable[..., Any]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Lab:
-    """A lab that is up. alive: a pipe whose other end only the lab's own processes hold, so that its end is theirs."""
+    """A lab that is up. handle: a pidfd of its first process."""
 
     folder: Path
     started: Started
     remotes: dict[str, socket.socket]
-    alive: int
+    handle: int
 
     @property
     def socket(self) -> Path:
@@ -119,8 +138,8 @@ class Lab:
             return await output_of(spawner, host, argv, **options)
 
     def ended(self) -> bool:
-        """Wait for the end of the lab's processes."""
-        return bool(select.select([self.alive], [], [], PATIENCE_S)[0]) and os.read(self.alive, 1) == b""
+        """Wait for the end of the first process, which comes after that of all others."""
+        return bool(select.select([self.handle], [], [], PATIENCE_S)[0])
 
 
 async def output_of(spawner: Spawner, host: str, argv: Sequence[str], **options: Any) -> tuple[int, str]:
@@ -147,7 +166,7 @@ def _read_all(descriptor: int) -> str:
 
 
 def services(
-    folder: Path, topology_: Topology, alive: int, programs: Mapping[str, Program]
+    folder: Path, topology_: Topology, programs: Mapping[str, Program]
 ) -> tuple[list[ServiceSpec], dict[str, socket.socket], list[socket.socket]]:
     """A remote in each host, and each further program in the first node; our ends of the remotes, and theirs."""
     ours, theirs = {}, []
@@ -163,7 +182,7 @@ def services(
                 program="remote",
                 config={},
                 log=folder / f"{machine.name}.log",
-                fds={"requests": far.fileno(), "alive": alive},
+                fds={"requests": far.fileno()},
             )
         )
     first = topology_.nodes[0].name
@@ -184,9 +203,8 @@ def lab(
 ) -> Iterator[Lab]:
     """A lab for the time of a `with`; whatever is left of it is killed after it. `programs` run in its first node."""
     topology_ = topology_ or topology()
-    alive, held = os.pipe()
     more = dict(programs or {})
-    specs, ours, theirs = services(folder, topology_, held, more)
+    specs, ours, theirs = services(folder, topology_, more)
     try:
         started = start(
             topology_,
@@ -199,17 +217,14 @@ def lab(
         )
         for end_ in theirs:
             end_.close()
-        os.close(held)
-        held = -1
+        handle = os.pidfd_open(started.pid)
         try:
-            yield Lab(folder=folder, started=started, remotes=ours, alive=alive)
+            yield Lab(folder=folder, started=started, remotes=ours, handle=handle)
         finally:
+            os.close(handle)
             end(started.pid, started.start_time, patience_s=PATIENCE_S)
             started.detach()
     finally:
-        if held >= 0:
-            os.close(held)
-        os.close(alive)
         for end_ in (*ours.values(), *theirs):
             end_.close()
 

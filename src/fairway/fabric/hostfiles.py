@@ -70,6 +70,9 @@ def _place_for(path: str, scratch: int, index: int) -> str:
     if os.path.isfile(target):
         return target
     parent = _nearest_directory(target)
+    if parent == "/":
+        # The root folder cannot be overlaid under a process that stands in it.
+        raise Refused(f"{path}: this machine has no such file and no folder for it below /; choose another path")
     try:
         if not _is_fresh(parent):
             _overlay(parent, scratch, index)

@@ -97,9 +97,12 @@ class _Runner:
     def run(self, step: steps.NetworkStep) -> None:
         self._enter(step.host)
         if isinstance(step, steps.Sysctl):
+            self.flush()
             _set_sysctl(step)
             return
-        self._waiting.append((step, self._request(step)))
+        # First the request, which may flush what waits for an index, then the place in the queue.
+        request = self._request(step)
+        self._waiting.append((step, request))
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -156,7 +159,7 @@ class _Runner:
         try:
             return socket.if_nametoindex(link)
         except OSError as error:
-            raise _failed(step, str(error.strerror)) from error
+            raise _failed(step, f"{link}: {_text(error)}") from error
 
 
 def _set_sysctl(step: steps.Sysctl) -> None:
@@ -239,4 +242,9 @@ def _call(name: str, function: Callable[[], T]) -> T:
     except RtnlError as error:
         raise Refused(f"{name}: {error}") from error
     except OSError as error:
-        raise Refused(f"{name}: {error.strerror}") from error
+        raise Refused(f"{name}: {_text(error)}") from error
+
+
+def _text(error: OSError) -> str:
+    """What the kernel or, for a link's name, Python says."""
+    return error.strerror or str(error)

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fairway.base.errors import Refused, Retry
+from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec, Process, Spawner
+from tests.fabric.labs import ENVIRONMENT, PATIENCE_S, Lab, kill, lab, output_of
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest_asyncio.fixture
+async def spawner(shared_lab: Lab) -> AsyncIterator[Spawner]:
+    async with await Spawner.connect(shared_lab.socket) as connected:
+        yield connected
+
+
+def pod(name: str, **changes: object) -> HostSpec:
+    fields: dict[str, object] = {"name": f"default/{name}", "kind": HostKind.POD, "hostname": name, "tied": True}
+    return HostSpec(**(fields | changes))  # type: ignore[arg-type]
+
+
+def existing(*paths: str) -> list[str]:
+    """Those of the machine's own files that exist."""
+    return [path for path in paths if os.path.lexists(path)]
+
+
+async def begin(spawner: Spawner, host: str, *argv: str, **options: bool) -> Process:
+    """Start a program with its standard streams on nothing."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        return await spawner.spawn(
+            host, argv, env=ENVIRONMENT, stdin=nothing, stdout=nothing, stderr=nothing, **options
+        )
+    finally:
+        os.close(nothing)
+
+
+async def test_a_program_runs_in_its_host_with_its_arguments_environment_and_folder(spawner: Spawner) -> None:
+    script = 'uname -n; pwd; echo "$0 $1 $HOME"; echo wrong >&2; exit 3'
+    assert await output_of(spawner, "beta", ["sh", "-c", script, "a b", "ü"], cwd="/usr") == (
+        3,
+        "beta\n/usr\na b ü /\nwrong\n",
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_the_signal_that_ends_a_program_is_told_as_its_negative(spawner: Spawner, end: signal.Signals) -> None:
+    process = await begin(spawner, "alpha", "sleep", "1000")
+    assert process.returncode is None
+    await process.kill(end)
+    assert await process.wait() == -end
+    assert await process.wait() == -end
+    assert process.returncode == -end
+    await process.kill(end)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["no-such-program"], 127, "no-such-program: not found"),
+        (["/no/such/program"], 127, "/no/such/program: not found"),
+        (["/etc/hosts"], 126, "/etc/hosts: Permission denied"),
+        (["/etc"], 126, "/etc: Permission denied"),
+    ],
+)
+async def test_a_program_that_cannot_be_executed_is_an_error_of_spawn(
+    spawner: Spawner, argv: list[str], code: int, message: str
+) -> None:
+    with pytest.raises(CannotExecute) as refused:
+        await begin(spawner, "alpha", *argv)
+    assert (str(refused.value), refused.value.exit_code) == (message, code)
+
+
+async def test_what_is_wrong_with_a_request_is_named(spawner: Spawner) -> None:
+    with pytest.raises(Refused) as no_host:
+        await begin(spawner, "gamma", "ls")
+    assert str(no_host.value) == "no host is named 'gamma'; there are: alpha, beta, mypc"
+    with pytest.raises(Refused) as no_argv:
+        await begin(spawner, "alpha")
+    assert str(no_argv.value) == "spawn: argv is empty"
+    with pytest.raises(Refused) as no_folder:
+        await output_of(spawner, "alpha", ["ls"], cwd="/no/where")
+    assert str(no_folder.value) == "host alpha: cannot go to /no/where: No such file or directory"
+    with pytest.raises(Refused) as no_container:
+        await output_of(spawner, "alpha", ["ls"], join=1)
+    assert str(no_container.value) == "host alpha: process 1 is no running container of it"
+    with pytest.raises(Refused) as unknown:
+        await spawner.remove_host("gamma")
+    assert str(unknown.value) == "no host is named 'gamma'; there are: alpha, beta, mypc"
+
+
+async def test_a_container_is_process_1_of_its_own_pid_namespace_and_can_be_joined(spawner: Spawner) -> None:
+    await spawner.create_host(pod("web"))
+    container = await begin(spawner, "default/web", "sleep", "1000", new_pid_namespace=True)
+    other = await begin(spawner, "default/web", "sleep", "1000", new_pid_namespace=True)
+    record = next(record for record in await spawner.hosts() if record.name == "default/web")
+    assert record.containers == (container.pid, other.pid)
+    script = "for process in /proc/[0-9]*; do read name <$process/comm; echo $name; done"
+    assert await output_of(spawner, "default/web", ["sh", "-c", script], join=container.pid) == (0, "sleep\nsh\n")
+    joined = await begin(spawner, "default/web", "sleep", "1000", join=container.pid)
+    await container.kill(signal.SIGKILL)
+    assert await container.wait() == -signal.SIGKILL
+    assert await joined.wait() == -signal.SIGKILL
+    assert other.returncode is None
+
+
+async def test_closing_a_connection_ends_its_processes_with_their_sessions_and_its_tied_hosts(
+    shared_lab: Lab, spawner: Spawner
+) -> None:
+    async with await Spawner.connect(shared_lab.socket) as other:
+        await other.create_host(pod("tied"))
+        await other.create_host(pod("kept", tied=False))
+        reading, writing = os.pipe()
+        # The shell leaves a child behind in another process group of its session; both hold the pipe.
+        process = await other.spawn(
+            "alpha",
+            ["sh", "-c", "set -m; sleep 1000 & sleep 1000"],
+            env=ENVIRONMENT,
+            stdin=writing,
+            stdout=writing,
+            stderr=writing,
+        )
+        os.close(writing)
+        assert process.returncode is None
+    assert await asyncio.to_thread(os.read, reading, 1) == b""
+    os.close(reading)
+    assert [record.name for record in await spawner.hosts()] == ["alpha", "beta", "mypc", "default/kept"]
+    await spawner.remove_host("default/kept")
+    assert await process.wait() == -signal.SIGKILL
+
+
+async def test_removing_a_host_ends_all_in_it_also_what_left_its_session(spawner: Spawner) -> None:
+    record = await spawner.create_host(pod("busy"))
+    reading, writing = os.pipe()
+    script = "setsid sh -c 'sleep 1000' & echo ready; wait"
+    process = await spawner.spawn(
+        "default/busy", ["sh", "-c", script], env=ENVIRONMENT, stdin=writing, stdout=writing, stderr=writing
+    )
+    os.close(writing)
+    assert await asyncio.to_thread(os.read, reading, 6) == b"ready\n"
+    await spawner.remove_host("default/busy")
+    assert await process.wait() == -signal.SIGKILL
+    assert await asyncio.to_thread(os.read, reading, 1) == b""
+    os.close(reading)
+    code, _ = await output_of(spawner, "alpha", ["test", "-e", f"/proc/{record.pid}"])
+    assert code == 1
+    assert [record.name for record in await spawner.hosts()] == ["alpha", "beta", "mypc"]
+
+
+async def test_a_host_whose_holder_is_killed_is_gone_with_all_in_it(spawner: Spawner) -> None:
+    record = await spawner.create_host(pod("frail"))
+    process = await begin(spawner, "default/frail", "sleep", "1000")
+    assert (await output_of(spawner, "alpha", ["sh", "-c", f"kill -9 {record.pid}"]))[0] == 0
+    assert await process.wait() == -signal.SIGKILL
+    assert [record.name for record in await spawner.hosts()] == ["alpha", "beta", "mypc"]
+
+
+async def test_a_host_has_its_files_where_they_were_asked_and_nothing_of_it_reaches_the_machine(
+    spawner: Spawner, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("key")
+    visible = tmp_path / "shown"
+    visible.mkdir()
+    (visible / "file").write_text("shown")
+    record = await spawner.create_host(
+        pod(
+            "files",
+            files={
+                "/etc/hosts": "over a file\n",
+                "/var/run/secrets/token": "in a fresh folder\n",
+                "/usr/share/fairway/made": "where nothing was\n",
+                "/tmp/deep/er": "in /tmp\n",
+            },
+            hidden=("/usr/share/doc", "/etc/passwd", "/no/such"),
+            visible=(str(visible),),
+            owner="uid-1",
+        )
+    )
+    assert record == HostRecord(
+        name="default/files", kind=HostKind.POD, pid=record.pid, hostname="files", owner="uid-1"
+    )
+    script = f"""
+        cat /etc/hosts /run/secrets/token /usr/share/fairway/made /tmp/deep/er {visible}/file /etc/passwd
+        ls /usr/share/doc {tmp_path}
+        echo x 2>/dev/null >/etc/hosts || echo read-only
+        echo x >/run/mine && echo x >/tmp/mine && echo fresh
+    """
+    assert await output_of(spawner, "default/files", ["sh", "-c", script]) == (
+        0,
+        (
+            f"over a file\nin a fresh folder\nwhere nothing was\nin /tmp\nshown{tmp_path}:\nshown\n\n/usr/share/doc:\n"
+            "read-only\nfresh\n"
+        ),
+    )
+    # pytest's folder lies in /tmp, which the host has to itself; what is shown of it is the machine's own.
+    assert existing("/usr/share/fairway", "/tmp/mine", "/run/mine", "/tmp/deep") == []
+
+
+async def test_a_host_that_cannot_be_made_is_refused_with_the_reason_and_leaves_nothing(spawner: Spawner) -> None:
+    problems = []
+    for spec in (
+        pod("bad", files={"/none/x": ""}),
+        pod("bad", visible=("/tmp/no/such",)),
+        pod("bad", hostname=""),
+        HostSpec(name="alpha", kind=HostKind.NODE, hostname="alpha"),
+    ):
+        with pytest.raises(Refused) as refused:
+            await spawner.create_host(spec)
+        problems.append(str(refused.value))
+    assert problems == [
+        "host default/bad: /none/x: this machine has no such file and no folder for it below /; choose another path",
+        "host default/bad: /tmp/no/such: No such file or directory",
+        "host 'default/bad': hostname '' must be 1 to 64 bytes",
+        "host alpha: the name is taken by one that is standing",
+    ]
+    assert existing("/none") == []
+    assert [record.name for record in await spawner.hosts()] == ["alpha", "beta", "mypc"]
+
+
+async def test_many_tasks_share_one_connection(spawner: Spawner) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(output_of(spawner, host, ["sh", "-c", f"echo {number}; exit {number}"]))
+            for number, host in enumerate(["alpha", "beta", "mypc"] * 7)
+        ]
+    assert [task.result() for task in tasks] == [(number, f"{number}\n") for number in range(21)]
+
+
+async def test_requests_longer_than_the_sockets_buffers_arrive_whole(spawner: Spawner) -> None:
+    text = "0123456789abcdef" * (1 << 17)
+    specs = [pod(f"large{number}", files={"/etc/hosts": text}) for number in range(3)]
+    async with asyncio.TaskGroup() as group:
+        for spec in specs:
+            group.create_task(spawner.create_host(spec))
+    counted = [(await output_of(spawner, spec.name, ["wc", "-c", "/etc/hosts"]))[1] for spec in specs]
+    assert counted == [f"{len(text)} /etc/hosts\n"] * 3
+    for spec in specs:
+        await spawner.remove_host(spec.name)
+
+
+async def test_a_cancelled_spawn_leaves_no_process_and_a_cancelled_host_no_host(spawner: Spawner) -> None:
+    reading, writing = os.pipe()
+
+    async def spawn() -> None:
+        await spawner.spawn("alpha", ["sleep", "1000"], env=ENVIRONMENT, stdin=writing, stdout=writing, stderr=writing)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(spawn()), group.create_task(spawner.create_host(pod("unwanted", tied=False)))]
+        # One turn of the loop: both requests are on their way, no answer is here.
+        await asyncio.sleep(0)
+        os.close(writing)
+        for task in tasks:
+            task.cancel()
+    assert await asyncio.to_thread(os.read, reading, 1) == b""
+    os.close(reading)
+    # Requests of one connection are handled in order, so the name was taken before this asks for it; it is free again
+    # only once the first has been removed.
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                await spawner.create_host(pod("unwanted"))
+                break
+            except Refused:
+                continue
+    await spawner.remove_host("default/unwanted")
+
+
+async def test_a_connection_outlives_no_lab(tmp_path: Path) -> None:
+    with lab(tmp_path) as up:
+        spawner = await Spawner.connect(up.socket)
+        process = await begin(spawner, "alpha", "sleep", "1000")
+        kill(up.started.pid)
+        with pytest.raises(Retry):
+            await process.wait()
+        with pytest.raises(Retry):
+            await spawner.hosts()
+        await spawner.close()
+        assert await asyncio.to_thread(up.ended)
+        with pytest.raises(Refused) as refused:
+            await Spawner.connect(up.socket)
+    assert str(refused.value) == f"no lab is running: {up.socket}: Connection refused"
+
+
+async def test_a_socket_path_longer_than_the_kernel_takes_works(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    assert len(str(folder)) > 108
+    with lab(folder) as up:
+        async with await Spawner.connect(up.socket) as spawner:
+            assert await output_of(spawner, "alpha", ["uname", "-n"]) == (0, "alpha\n")
+
+
+async def test_nothing_a_client_says_ends_the_lab(shared_lab: Lab, spawner: Spawner) -> None:
+    for garbage in (
+        b"hello\n",
+        b"{}\n",
+        b'{"method":"spawn","id":1,"host":"alpha","argv":["ls"],"env":{}}\n',
+        b"\xff" * 9,
+    ):
+        reader, writer = await asyncio.open_unix_connection(shared_lab.socket)
+        writer.write(garbage)
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await reader.read()).count(b'"failure"') == (garbage[-1:] == b"\n")
+        writer.close()
+        await writer.wait_closed()
+    assert await output_of(spawner, "alpha", ["sh", "-c", "kill -TERM 1; kill -KILL 1; kill -INT 1"]) == (0, "")
+    assert len(await spawner.hosts()) == 3
+
+
+async def test_a_process_gets_no_descriptor_but_its_three(spawner: Spawner) -> None:
+    code, text = await output_of(spawner, "alpha", ["sh", "-c", "echo /proc/self/fd/*"])
+    assert (code, text) == (0, "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n")
