@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -64,8 +65,14 @@ def cli() -> None:
     """The Kubernetes Service data plane, from the NodePort on a node's edge to the pod."""
 
 
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM leaves by the same way as any other end, so that what was half made is unmade."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """The console script."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = cli.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

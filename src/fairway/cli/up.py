@@ -36,8 +36,8 @@ def up(name: str, api_port: int, dry_run: bool, output: str) -> None:
         commands = [(step.host, step.command) for step in resolve(scenario.topology)]
         if output == "json":
             print_json([{"host": host, "command": command} for host, command in commands])
-        for host, command in commands if output == "text" else ():
-            click.echo(f"{host + '# ' if host else '# '}{command}")
+        for _, command in commands if output == "text" else ():
+            click.echo(command)
         return
     started = time.monotonic()
     console = Console(stderr=True, highlight=False)

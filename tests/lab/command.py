@@ -1,0 +1,74 @@
+"""`fairway` as a user types it, in a state folder of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FAIRWAY = str(Path(sys.executable).with_name("fairway"))
+LIMIT_S = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Someone at a shell: a state folder, and another user id where the test is about one.
+
+    uid: None for the one who runs the tests. command: how this one starts fairway.
+    """
+
+    state: Path
+    uid: int | None = None
+    command: Sequence[str] = (FAIRWAY,)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "FAIRWAY_STATE_DIR": str(self.state), "HOME": str(self.state), "NO_COLOR": "1", **more}
+
+    def run(self, argv: Sequence[str], *, stdin: str = "", **more: str) -> Answer:
+        """Run a program to its end; its output is captured."""
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            env=self.environment(**more),
+            user=self.uid,
+            group=self.uid,
+            extra_groups=None if self.uid is None else [],
+        )
+        return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def fairway(self, *args: str, stdin: str = "", **more: str) -> Answer:
+        return self.run([*self.command, *args], stdin=stdin, **more)
+
+    def start(self, *args: str, **more: str) -> subprocess.Popen[str]:
+        """Start a command that the test will interrupt."""
+        return subprocess.Popen(
+            [*self.command, *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment(**more),
+            user=self.uid,
+            group=self.uid,
+            extra_groups=None if self.uid is None else [],
+        )
