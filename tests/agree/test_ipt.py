@@ -5,9 +5,11 @@ Where kube-proxy's own rules differ from the specification, kube-proxy's are kep
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from fractions import Fraction
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 
 from fairway.base.addresses import IPAddress
@@ -19,6 +21,9 @@ from fairway.flow.trace import Disposition, Trace
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason
 from tests.agree.strategies import Case, cases, packets
+from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, row_id, trace_of
+
+IPV4_ROWS = [(case, row) for case, row in ROWS if CASES[case]["proxy"]["ipFamily"] == "IPv4"]
 
 _NEAR = Fraction(1, 10**8)
 """xt_statistic keeps probabilities in 31 bits, of ten decimals."""
@@ -113,3 +118,35 @@ def _of_trace(trace: Trace) -> _Fate:
         (trace.disposition, (candidate.address, candidate.port), candidate.masquerade): candidate.probability
         for candidate in trace.candidates
     }
+
+
+@pytest.mark.parametrize("place", IPV4_ROWS, ids=row_id)
+def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[int, int]) -> None:
+    """The rows of kube-proxy's iptables mode hold without exception; those of its nftables mode but for the corners."""
+    case, row = place
+    flow = CASES[case]["flows"][row]
+    evaluator = evaluator_of(case)
+    packet = trace_of(case, flow).packet
+    branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own)
+    if CASES[case]["proxy"]["mode"] == "iptables":
+        assert _answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
+    elif not _kube_proxy_differs(evaluator, packet):
+        _assert_same(evaluator.evaluate(packet), branches)
+
+
+def test_every_ipv4_row_of_the_recorded_packets_is_run() -> None:
+    modes = Counter(CASES[case]["proxy"]["mode"] for case, _ in IPV4_ROWS)
+    assert modes == {"iptables": 153, "nftables": 236}
+
+
+def _answer_of(branches: tuple[Branch, ...], expect: dict[str, Any]) -> dict[str, Any]:
+    (disposition,) = {branch.disposition for branch in branches}
+    masquerade = {
+        f"{branch.destination[0]}:{branch.destination[1]}": branch.masquerade
+        for branch in branches
+        if branch.destination
+    }
+    answer: dict[str, Any] = {"action": disposition.value, "endpoints": set(masquerade)}
+    if expect["masqueradeSignificant"]:
+        answer["masquerade"] = masquerade
+    return answer

@@ -36,6 +36,7 @@ COMMIT
 *nat
 :CNI-HOSTPORT - [0:0]
 [3:180] -A POSTROUTING -s 10.10.0.0/16 ! -o cni0 -j MASQUERADE
+-A CNI-HOSTPORT -m comment --comment "two\rlines\x0bCOMMIT" -j RETURN
 -A CNI-HOSTPORT -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.10.1.9:80
 COMMIT
 """
@@ -52,7 +53,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 
 def save(variant: Variant, *arguments: str) -> str:
     program = f"iptables-{variant.value}-save"
-    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([program, *arguments], check=True, capture_output=True).stdout.decode()
 
 
 def restore(variant: Variant, text: str) -> None:
@@ -65,7 +66,7 @@ def nat_and_filter(variant: Variant) -> str:
 
 def lines_of(text: str) -> list[str]:
     """Chains and rules, policy counters and dates aside."""
-    return [line.split(" [")[0] for line in text.splitlines() if not line.startswith("#")]
+    return [line.split(" [")[0] for line in text.split("\n") if line and not line.startswith("#")]
 
 
 def by_table(text: str) -> dict[str, list[str]]:
@@ -161,7 +162,7 @@ def test_counters_of_unchanged_chains_live_on(variant: Variant) -> None:
 def test_strangers_rules_and_counters_survive_apply_and_cleanup(variant: Variant) -> None:
     def child() -> list[dict[str, list[str]]]:
         program = f"iptables-{variant.value}-restore"
-        subprocess.run([program, "--noflush", "--counters"], input=FOREIGN, check=True, text=True)
+        subprocess.run([program, "--noflush", "--counters"], input=FOREIGN.encode(), check=True)
         told = [by_table(save(variant, "-c"))]
         backend = IptablesBackend(variant)
         for scenario in SCENARIOS:

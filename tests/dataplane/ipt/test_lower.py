@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt.frame import Features
-from fairway.dataplane.ipt.lower import LARGE_CLUSTER_ENDPOINTS, lower
+from fairway.dataplane.ipt.lower import LARGE_CLUSTER_ENDPOINTS, Lowering, lower
 from fairway.dataplane.ipt.ruleset import Comment, Table
 from fairway.dataplane.ipt.text import format_save
 from fairway.plan.model import Backend, Backends, DoorKind, HealthCheck, PortName, Scope, Source
@@ -250,3 +251,33 @@ def test_a_refusal_of_pods_only_is_refused() -> None:
 def test_masquerade_of_pods_only_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit kube-proxy's rules"):
         lower(plan(port(door(DoorKind.CLUSTER_IP, ways(masquerade=[Source.POD])))))
+
+
+def test_a_plan_of_another_family_is_refused() -> None:
+    with pytest.raises(ValueError, match="these are the rules of IPv4; the Plan of node-1 is for IPv6"):
+        lower(plan(family=Family.IPV6))
+
+
+def test_a_service_port_that_stayed_keeps_the_very_same_rules() -> None:
+    lowering = Lowering()
+    stays, goes = port(door(DoorKind.CLUSTER_IP)), port(door(DoorKind.NODE_PORT), name=replace(NAME, service="other"))
+    before = lowering.lower(plan(stays, goes), Features()).chains[Table.NAT]
+    same_again = port(door(DoorKind.CLUSTER_IP))
+    after = lowering.lower(plan(same_again), Features())
+    assert after.chains[Table.NAT][f"KUBE-SVC-{HASH}"] is before[f"KUBE-SVC-{HASH}"]
+    assert after == lower(plan(same_again))
+
+
+def test_what_every_service_port_depends_on_makes_new_rules() -> None:
+    lowering = Lowering()
+    ports = port(door(DoorKind.CLUSTER_IP, ways(masquerade=NOT_PODS)), door(DoorKind.NODE_PORT))
+    check = HealthCheck(namespace="default", service="web", port=31999, local_endpoints=0)
+    plans = [
+        plan(ports),
+        plan(ports, cluster_cidrs=["10.0.0.0/8"]),
+        plan(ports, localhost_node_ports=False),
+        plan(ports, health_checks=(check,)),
+        plan(ports),
+    ]
+    assert [lowering.lower(some, Features()) for some in plans] == [lower(some) for some in plans]
+    assert len({format_save(lower(some), TABLES) for some in plans}) == len(plans) - 1

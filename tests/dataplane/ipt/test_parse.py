@@ -49,9 +49,18 @@ def test_output_that_was_cut_off_is_refused() -> None:
         parse_save(SAVED.replace("COMMIT\n# Completed\n", ""))
 
 
-def test_text_of_something_else_is_refused() -> None:
-    with pytest.raises(ValueError, match="outside of any table"):
-        parse_save("table ip nat {\n}\n")
+@pytest.mark.parametrize(
+    "text", ["table ip nat {\n}\n", "-A X -j Y\n", "COMMIT\n", "*nat\n*filter\n", "*nat\n[0:0] -A X -j Y\nCOMMIT\n"]
+)
+def test_text_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a line of iptables-save"):
+        parse_save(text)
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_a_strangers_comment_cannot_end_its_line(end: str) -> None:
+    rule = f'-m comment --comment "a{end}COMMIT{end}*nat" -j ACCEPT'
+    assert parse_save(f"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {rule}\nCOMMIT\n") == {Table.FILTER: {"INPUT": (rule,)}}
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=str)

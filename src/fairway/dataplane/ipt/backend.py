@@ -69,6 +69,13 @@ class _Programs:
     restore: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class IptablesBackend:
     """Writes Rulesets into the network namespace of the calling process.
 
@@ -126,21 +133,20 @@ class IptablesBackend:
         if done.returncode:
             raise _refusal(batch, self._programs.restore, done)
 
-    def _run(self, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    def _run(self, arguments: Sequence[str], text: str = "") -> _Done:
         try:
-            return subprocess.run(
+            # Bytes: in text mode Python takes a carriage return in a stranger's comment for the end of a line.
+            done = subprocess.run(
                 arguments,
-                input=text,
+                input=text.encode(),
                 capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
                 timeout=PROGRAM_TIMEOUT_S,
                 env={**os.environ, "LC_ALL": "C"},
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise Retry(f"{arguments[0]} did not end within {PROGRAM_TIMEOUT_S:.0f} s", after_s=RETRY_S) from error
+        return _Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
 def _find_programs(variant: Variant) -> _Programs:
@@ -183,14 +189,14 @@ def _is_liberal() -> bool:
         return False
 
 
-def _failure(program: str, done: subprocess.CompletedProcess[str]) -> Retry | Unsupported:
+def _failure(program: str, done: _Done) -> Retry | Unsupported:
     words = " ".join(done.stderr.split())
     if "you must be root" in words or "Permission denied" in words:
         return Unsupported(f"{program} lacks the privilege: run as root, or with CAP_NET_ADMIN ({words})")
     return Retry(f"{program} failed with status {done.returncode}: {words}", after_s=RETRY_S)
 
 
-def _refusal(batch: Batch, program: str, done: subprocess.CompletedProcess[str]) -> Retry | Unsupported:
+def _refusal(batch: Batch, program: str, done: _Done) -> Retry | Unsupported:
     found = _LINE.search(done.stderr)
     if found is None:
         return _failure(program, done)

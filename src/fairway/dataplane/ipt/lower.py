@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt import names
 from fairway.dataplane.ipt.frame import JUMPS, Features, accepts_localhost, fixed_chains, node_port_entries
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
@@ -24,7 +25,8 @@ _Given = tuple[ServicePort, int | None, Context]
 def lower(plan: Plan, features: Features | None = None) -> Ruleset:
     """The rules of one node. `features`: what the machine has, all of it by default.
 
-    Raises ValueError for a Plan these rules cannot say, which `compile_plan` never makes.
+    Raises ValueError for a Plan these rules cannot say: of another family than IPv4, or such as `compile_plan` never
+    makes.
     """
     return Lowering().lower(plan, features or Features())
 
@@ -37,6 +39,8 @@ class Lowering:
 
     def lower(self, plan: Plan, features: Features) -> Ruleset:
         """As the function of this name."""
+        if plan.family is not Family.IPV4:
+            raise ValueError(f"these are the rules of IPv4; the Plan of {plan.node} is for {plan.family.api_name}")
         context = Context(
             cluster_cidrs=plan.cluster_cidrs,
             endpoint_comments=sum(len({*port.cluster, *port.local}) for port in plan.ports) <= LARGE_CLUSTER_ENDPOINTS,

@@ -45,25 +45,27 @@ class ForeignRuleError(ValueError):
 def parse_save(text: str) -> Lines:
     """The chains of the tables we use; lines of other tables and comments are passed over.
 
-    Raises ValueError where `text` is not iptables-save's: a table without its COMMIT was cut off, and acting on half
-    of it would write again what is there.
+    Raises ValueError where `text` is not iptables-save's, or was asked of it with counters, or ends before a table's
+    COMMIT: acting on half of it would write again what is there.
     """
     tables: dict[Table, dict[str, list[str]]] = {}
     current: dict[str, list[str]] | None = None
-    for line in text.splitlines():
+    # Not splitlines: a stranger's comment may hold what Unicode calls the end of a line.
+    for line in text.split("\n"):
         match line[:1]:
-            case "*":
+            case "" | "#":
+                continue
+            case "*" if current is None:
                 current = tables.setdefault(Table(line[1:]), {}) if line[1:] in _TABLES else {}
-            case _ if current is None:
-                if line.strip() and not line.startswith("#"):
-                    raise ValueError(f"outside of any table: {line!r}")
-            case ":":
+            case ":" if current is not None:
                 current[line[1:].split(" ", 1)[0]] = []
-            case "-":
+            case "-" if current is not None:
                 _, chain, *rest = line.split(" ", 2)
                 current.setdefault(chain, []).append(rest[0] if rest else "")
-            case "C":
+            case _ if current is not None and line == "COMMIT":
                 current = None
+            case _:
+                raise ValueError(f"not a line of iptables-save: {line!r}")
     if current is not None:
         raise ValueError("iptables-save's output ends without COMMIT")
     return {table: {chain: tuple(lines) for chain, lines in chains.items()} for table, chains in tables.items()}
