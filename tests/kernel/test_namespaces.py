@@ -45,7 +45,7 @@ def test_an_exception_in_the_child_comes_with_its_traceback() -> None:
     def child() -> None:
         raise ZeroDivisionError("in the child")
 
-    with pytest.raises(ChildError, match="(?s)in child.*ZeroDivisionError: in the child"):
+    with pytest.raises(ChildError, match=r"(?s)in child.*ZeroDivisionError: in the child"):
         in_namespaces(child)
 
 
