@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fairway.api.resources import NAMESPACES, Resource
+from fairway.api.resources import NAMESPACES, RESOURCES, Resource
 from fairway.api.types import Object
 from fairway.apiserver import metadata as meta
 from fairway.apiserver.bodies import check_kind, load, read_object
@@ -41,6 +41,18 @@ from fairway.apiserver.updating import apply_patch, check_patch_type, patch_docu
 
 STREAMED = ("exec", "log")
 """Subresources of pods that the kubelet answers; the server passes them on, they do not come here."""
+
+ROOT_PATHS = (
+    "/api",
+    "/api/v1",
+    *sorted({"/apis"} | {path for one in RESOURCES if one.group for path in (f"/apis/{one.group}", one.prefix)}),
+    "/healthz",
+    "/livez",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+)
+"""What `/` says there is."""
 
 _BINDING = Resource(kind="Binding", plural="bindings")
 
@@ -79,6 +91,8 @@ def handle(registry: Registry, request: Request, around: Surroundings, *, watch_
     watch_timeout_s: how long a watch lasts whose client does not say. Raises ApiError, and NoRouteError where the path
     belongs to nothing.
     """
+    if request.path == "/":
+        return value_response({"paths": list(ROOT_PATHS)}, negotiate(request))
     document = find_document(request.path, request.accept)
     if document is not None:
         return _document_response(document, request)

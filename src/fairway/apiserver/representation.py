@@ -19,10 +19,10 @@ import yaml
 from fairway.api.resources import Resource
 from fairway.api.status import ApiError
 from fairway.api.types import Object
-from fairway.apiserver.tables import table
 from fairway.apiserver.bodies import JSON, YAML
 from fairway.apiserver.request import Request, Response
 from fairway.apiserver.revisions import Record
+from fairway.apiserver.tables import table
 from fairway.apiserver.watching import ObjectEncoder
 
 META_VERSION = "meta.k8s.io/v1"

@@ -93,6 +93,24 @@ class Compaction:
     revisions: tuple[int, ...]
 
 
+_METADATA_ORDER = (
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+)
+"""As ObjectMeta's fields stand in Go, and so in every answer of a real server."""
+
+
 def type_prefix(resource: Resource) -> bytes:
     """The start of a typed object's JSON, up to its first own field."""
     return f'{{"kind":"{resource.kind}","apiVersion":"{resource.api_version}",'.encode()
@@ -100,17 +118,24 @@ def type_prefix(resource: Resource) -> bytes:
 
 def record_of(resource: Resource, key: Key, revision: int, obj: Object) -> Record:
     """`obj` under `revision`, with kind, apiVersion and metadata.resourceVersion set; obj is not changed."""
-    metadata = {**obj["metadata"], "resourceVersion": str(revision)}
-    rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion")} | {"metadata": metadata}
-    whole = {"kind": resource.kind, "apiVersion": resource.api_version, **rest}
-    return Record(resource=resource, key=key, revision=revision, obj=whole, json=msgspec.json.encode(rest))
+    return _record(resource, key, revision, obj, {**obj["metadata"], "resourceVersion": str(revision)})
 
 
 def transient(resource: Resource, key: Key, obj: Object) -> Record:
     """An object as it would be stored, for a dry run; its metadata stay as they are."""
-    rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion")}
+    return _record(resource, key, 0, obj, obj["metadata"])
+
+
+def _record(resource: Resource, key: Key, revision: int, obj: Object, metadata: Object) -> Record:
+    ordered = {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
+    if len(ordered) < len(metadata):
+        ordered.update(metadata)
+    rest = {"metadata": ordered}
+    for name, value in obj.items():
+        if name not in ("kind", "apiVersion", "metadata"):
+            rest[name] = value
     whole = {"kind": resource.kind, "apiVersion": resource.api_version, **rest}
-    return Record(resource=resource, key=key, revision=0, obj=whole, json=msgspec.json.encode(rest))
+    return Record(resource=resource, key=key, revision=revision, obj=whole, json=msgspec.json.encode(rest))
 
 
 class _Collection:
