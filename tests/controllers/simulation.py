@@ -7,9 +7,10 @@ random generator, so that a seed is one interleaving.
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Hashable
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -33,6 +34,7 @@ from fairway.controllers.queue import WorkQueue
 from fairway.controllers.wiring import Attempt, Change, Controller, all_controllers
 from fairway.controllers.writer import WriteError, Writer
 from fairway.controllers.writes import Record
+from fairway.watch.client import WatchEvent, WatchEventType
 from tests.controllers.objects import NOW, node
 
 POOL = AddressPool.parse("172.18.255.200-172.18.255.202")
@@ -53,13 +55,15 @@ class Clock:
 class FakeApi:
     """The part of an API server that controllers rely on; the same methods as watch.Client, which never wait.
 
-    events: of each resource in order, (previous, current). requests: verb and plural of each accepted write.
+    events, versions: of each resource in order, (previous, current) and its version. requests: verb and plural of
+    each accepted write. refuse: what a write is answered instead, None for none.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.objects: dict[Resource, dict[Key, Object]] = {resource: {} for resource in BY_KIND.values()}
         self.events: dict[Resource, list[tuple[Object | None, Object | None]]] = {r: [] for r in BY_KIND.values()}
+        self.versions: dict[Resource, list[int]] = {r: [] for r in BY_KIND.values()}
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refuse: Callable[[str, Resource, Object], ApiError | None] = lambda verb, resource, body: None
         self._version = 0
@@ -146,7 +150,12 @@ class FakeApi:
     def remove(self, resource: Resource, key: Key) -> None:
         """At once, as a kubelet does with a pod it has stopped."""
         self._version += 1
-        self.events[resource].append((self[resource].pop(key), None))
+        self.tell(resource, self[resource].pop(key), None)
+
+    def tell(self, resource: Resource, previous: Object | None, current: Object | None) -> None:
+        """Add to what the watches of a resource are told."""
+        self.events[resource].append((previous, current))
+        self.versions[resource].append(self._version)
 
     def put(self, resource: Resource, obj: Object) -> None:
         """Store a changed copy of an object, as some other client would."""
@@ -189,7 +198,7 @@ class FakeApi:
         obj["metadata"]["resourceVersion"] = str(self._version)
         before = self[resource].get(key_of(obj))
         self[resource][key_of(obj)] = obj
-        self.events[resource].append((before, copy.deepcopy(obj)))
+        self.tell(resource, before, copy.deepcopy(obj))
 
     def _time(self) -> str:
         return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -210,6 +219,40 @@ def _merged(target: Any, patch: Any) -> Any:
         else:
             merged[key] = _merged(merged.get(key), value)
     return merged
+
+
+class LiveApi(FakeApi):
+    """The same with lists and watches, as an Informer asks for them, and a word to those who wait for a change."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._moved = asyncio.Event()
+
+    async def list(self, resource: Resource, *_: Any, **__: Any) -> Object:
+        items = [copy.deepcopy(obj) for obj in self[resource].values()]
+        return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
+
+    async def watch(
+        self, resource: Resource, *_: Any, resource_version: str, **__: Any
+    ) -> AsyncGenerator[WatchEvent, None]:
+        told = sum(version <= int(resource_version) for version in self.versions[resource])
+        while True:
+            for previous, current in self.events[resource][told:]:
+                told += 1
+                kind = "DELETED" if current is None else "ADDED" if previous is None else "MODIFIED"
+                obj = copy.deepcopy(current or previous or {})
+                obj["metadata"]["resourceVersion"] = str(self.versions[resource][told - 1])
+                yield WatchEvent(type=WatchEventType(kind), object=obj)
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Return after the next change of anything."""
+        await self._moved.wait()
+
+    def tell(self, resource: Resource, previous: Object | None, current: Object | None) -> None:
+        super().tell(resource, previous, current)
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 class _Worker:
@@ -326,10 +369,10 @@ class Simulation:
         previous, current = self.api.events[resource][self._told[resource]]
         self._told[resource] += 1
         key = key_of(current or previous or {})
-        self.caches[resource].observe(key, previous, current)
+        news = self.caches[resource].observe(key, previous, current)
         for worker in self.workers:
             if resource in worker.controller.watches:
-                change = Change(resource=resource, previous=previous, current=current)
+                change = Change(resource=resource, previous=previous, current=current, news=news)
                 for one in worker.controller.keys(change, self.caches):
                     worker.queue.add(one)
 

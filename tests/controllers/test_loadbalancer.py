@@ -83,7 +83,7 @@ def test_a_pool_without_a_free_address_is_told() -> None:
             regarding=balanced(),
             type=EventType.WARNING,
             reason="SyncLoadBalancerFailed",
-            message="Error syncing load balancer: no address is free in 172.18.255.200-172.18.255.202: all 3 are in use",
+            message=f"Error syncing load balancer: no address is free in {POOL}: all 3 are in use",
         )
     ]
 

@@ -48,21 +48,26 @@ class Cache(Mapping[Key, Object]):
         """Objects of a namespace that could be adopted."""
         return [obj for key, obj in self._by_owner.get(NO_CONTROLLER, {}).items() if key.namespace == namespace]
 
-    def observe(self, key: Key, previous: Object | None, current: Object | None) -> None:
-        """Take a change that the watch tells: appeared (previous None), changed, or gone (current None)."""
+    def observe(self, key: Key, previous: Object | None, current: Object | None) -> bool:
+        """Take a change that the watch tells: appeared (previous None), changed, or gone (current None).
+
+        Returns whether it is news; the echo of an answer that is here already is none.
+        """
         if current is None:
             have = self._objects.get(key)
             if have is not None and (previous is None or uid(have) == uid(previous)):
                 self._remove(key)
-            return
+            return True
         self._seen = max(self._seen, version(current))
         have = self._objects.get(key)
         # Of equal versions the one we have may say more: what we assume of a write (`assume`, `deleted`).
-        if have is None or uid(have) != uid(current) or version(have) < version(current):
+        news = have is None or uid(have) != uid(current) or version(have) < version(current)
+        if news:
             self._put(key, current)
-        elif version(have) == version(current):
+        elif have is not None and version(have) == version(current):
             self._unseen.pop(key, None)
         self._forget_missed()
+        return news
 
     def created(self, answer: Object) -> None:
         """Take the answer to a create; one the watch has passed already is old news: it may be deleted by now."""

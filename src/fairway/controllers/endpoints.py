@@ -28,7 +28,7 @@ from fairway.controllers.endpoint_pods import (
     publishes_not_ready,
     trigger_time,
 )
-from fairway.controllers.objects import annotations_of, changed, labels, name, namespace, uid
+from fairway.controllers.objects import annotations_of, labels, name, namespace, uid
 from fairway.controllers.pods import is_ready, node_of
 from fairway.controllers.writes import Create, Delete, Update, Write
 
@@ -64,15 +64,13 @@ def reconcile(view: EndpointsView) -> list[Write]:
     same_notes = (OVER_CAPACITY in annotations_of(before or {})) == truncated
     if before is not None and same_notes and labels(before) == marks and (before.get("subsets") or []) == subsets:
         return []
-    body = changed(before) if before else _new(service)
+    base = before or _new(service)
     when = trigger_time(service, pods, [before] if before else [])
     own = (TRIGGER_TIME, OVER_CAPACITY)
-    notes = {key: value for key, value in annotations_of(body).items() if key not in own}
+    notes = {key: value for key, value in annotations_of(base).items() if key not in own}
     notes |= {TRIGGER_TIME: when} if when else {}
     notes |= {OVER_CAPACITY: "truncated"} if truncated else {}
-    body["metadata"]["annotations"] = notes
-    body["metadata"]["labels"] = marks
-    body["subsets"] = subsets
+    body = {**base, "metadata": {**base["metadata"], "labels": marks, "annotations": notes}, "subsets": subsets}
     return [Update(resource=ENDPOINTS, body=body) if before else Create(resource=ENDPOINTS, body=body)]
 
 

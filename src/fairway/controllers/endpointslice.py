@@ -33,7 +33,7 @@ from fairway.controllers.endpoint_pods import (
     trigger_time,
 )
 from fairway.controllers.objects import (
-    changed,
+    annotations_of,
     controller_reference,
     created,
     is_controlled_by,
@@ -240,24 +240,28 @@ def _is_reusable(one: Object, want: _Want, service: Object) -> bool:
 
 
 def _slice(service: Object, want: _Want, old: Object | None, when: str | None) -> Object:
-    if old is not None:
-        body = changed(old)
-    else:
+    """The object to write; `old` keeps what is not ours to say."""
+    if old is None:
         owner = controller_reference(service, SERVICES)
         # The API server adds five characters, and cuts a long name to make room for them.
-        metadata = {"generateName": f"{name(service)}-", "namespace": namespace(service), "ownerReferences": [owner]}
-        body = {
+        old = {
             "apiVersion": ENDPOINT_SLICES.api_version,
             "kind": ENDPOINT_SLICES.kind,
-            "metadata": metadata,
+            "metadata": {
+                "generateName": f"{name(service)}-",
+                "namespace": namespace(service),
+                "ownerReferences": [owner],
+            },
             "addressType": str(want.family),
         }
-    body["metadata"]["labels"] = _labels(service)
-    notes = {key: value for key, value in (body["metadata"].get("annotations") or {}).items() if key != TRIGGER_TIME}
-    body["metadata"]["annotations"] = notes | ({TRIGGER_TIME: when} if when else {})
-    body["endpoints"] = list(want.endpoints)
-    body["ports"] = [_port(one) for one in want.ports]
-    return body
+    notes = {key: value for key, value in annotations_of(old).items() if key != TRIGGER_TIME}
+    notes |= {TRIGGER_TIME: when} if when else {}
+    return {
+        **old,
+        "metadata": {**old["metadata"], "labels": _labels(service), "annotations": notes},
+        "endpoints": list(want.endpoints),
+        "ports": [_port(one) for one in want.ports],
+    }
 
 
 def _labels(service: Object) -> dict[str, str]:

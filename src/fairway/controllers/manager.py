@@ -51,9 +51,18 @@ class ManagerConfig:
 
 
 def run(config: ManagerConfig) -> int:
-    """Run all controllers until SIGTERM or SIGINT; returns the exit status 0. Raises Refused for a bad kubeconfig."""
-    asyncio.run(_until_signalled(config))
-    return 0
+    """Run all controllers until SIGTERM or SIGINT; returns the exit status.
+
+    A kubeconfig that cannot be used is logged as one line, and gives 1.
+    """
+    status = 0
+    try:
+        asyncio.run(_until_signalled(config))
+    except* FairwayError as group:
+        status = 1
+        for error in group.exceptions:
+            _log.error("controllers: %s", error)
+    return status
 
 
 async def run_async(config: ManagerConfig) -> None:
@@ -117,8 +126,8 @@ class Manager:
                     tasks.create_task(runner.work(), name=f"{runner.controller.name}-{number}")
 
     def _observe(self, resource: Resource, change: informer.Change[Object]) -> None:
-        self.caches[resource].observe(change.key, change.previous, change.current)
-        seen = Change(resource=resource, previous=change.previous, current=change.current)
+        news = self.caches[resource].observe(change.key, change.previous, change.current)
+        seen = Change(resource=resource, previous=change.previous, current=change.current, news=news)
         for runner in self._runners:
             if resource in runner.controller.watches:
                 runner.observe(seen)
@@ -165,8 +174,12 @@ class _Runner:
 
     def observe(self, change: Change) -> None:
         """Queue what the change gives this controller to do."""
-        for key in self.controller.keys(change, self._caches):
-            self._queue.add(key)
+        try:
+            for key in self.controller.keys(change, self._caches):
+                self._queue.add(key)
+        except Exception:
+            # As below: one object that cannot be digested must not end the watch for all.
+            _log.exception("%s: change of %s %s", self.controller.name, change.resource.singular, change.key)
         if self._queue:
             self._wake.set()
 

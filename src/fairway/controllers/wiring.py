@@ -58,11 +58,15 @@ from fairway.controllers.writes import Write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One object of a resource appeared (previous None), changed, or went (current None)."""
+    """One object of a resource appeared (previous None), changed, or went (current None).
+
+    news: False for the echo of a write whose answer is in the cache already.
+    """
 
     resource: Resource
     previous: Object | None
     current: Object | None
+    news: bool = True
 
     @property
     def states(self) -> tuple[Object, ...]:
@@ -109,12 +113,21 @@ class Ref(NamedTuple):
 
 
 def all_controllers(pool: AddressPool) -> tuple[Controller, ...]:
-    """Every controller of this package. pool: load balancer addresses."""
+    """Every controller of this package. pool: load balancer addresses.
+
+    EndpointSlices come first: where one change gives work to several, data planes wait for them.
+    """
 
     def load_balancer(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
         return _reconcile_load_balancer(key, caches, pool)
 
     return (
+        Controller(
+            name="endpoint-slice-controller",
+            watches=(SERVICES, PODS, NODES, ENDPOINT_SLICES),
+            keys=_slice_keys,
+            reconcile=_reconcile_slices,
+        ),
         Controller(
             name="deployment-controller",
             watches=(DEPLOYMENTS, REPLICA_SETS, PODS, NODES),
@@ -133,12 +146,6 @@ def all_controllers(pool: AddressPool) -> tuple[Controller, ...]:
             keys=_scheduler_keys,
             reconcile=_reconcile_pod,
             workers=1,
-        ),
-        Controller(
-            name="endpoint-slice-controller",
-            watches=(SERVICES, PODS, NODES, ENDPOINT_SLICES),
-            keys=_slice_keys,
-            reconcile=_reconcile_slices,
         ),
         Controller(
             name="endpoint-controller",
@@ -273,7 +280,7 @@ def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
 
 def _slice_keys(change: Change, caches: Caches) -> Iterator[Key]:
     if change.resource == ENDPOINT_SLICES:
-        for one in change.states:
+        for one in change.states if change.news else ():
             service = labels(one).get(endpointslice.SERVICE_NAME_LABEL)
             if service and labels(one).get(endpointslice.MANAGED_BY_LABEL) == endpointslice.MANAGED_BY:
                 yield Key(namespace(one), service)
@@ -299,7 +306,8 @@ def _reconcile_slices(key: Key, caches: Caches, attempt: Attempt) -> list[Write]
 
 def _endpoints_keys(change: Change, caches: Caches) -> Iterator[Key]:
     if change.resource == ENDPOINTS:
-        yield change.key
+        if change.news:
+            yield change.key
     else:
         yield from _services(change, caches)
 

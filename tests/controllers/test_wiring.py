@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fairway.api.resources import (
+    BY_KIND,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    EVENTS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    RESOURCES,
+    SERVICES,
+)
+from fairway.api.types import Key, key_of
+from fairway.controllers.cache import Cache
+from fairway.controllers.wiring import Change, Controller, Ref, all_controllers
+from tests.controllers.objects import LONG_AGO, deployment, metadata, node, pod, replica_set, service
+from tests.controllers.simulation import POOL
+
+BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL)}
+
+DEPLOYMENT = deployment(strategy={"type": "Recreate"})
+REPLICA_SET = replica_set(
+    ownerReferences=[{**metadata("web"), "kind": "Deployment", "apiVersion": "apps/v1", "controller": True}]
+)
+POD = pod("p", node="n1", ip="10.10.1.3", ready=True, owner=REPLICA_SET)
+SERVICE = service()
+BALANCED = service("lb", spec={"type": "LoadBalancer", "selector": {"app": "db"}})
+WAITING = pod("w", phase="Pending", labels={"app": "db"})
+SLICE = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "metadata": metadata(
+        "lb-x",
+        labels={
+            "kubernetes.io/service-name": "lb",
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        },
+    ),
+}
+WORLD = (DEPLOYMENT, REPLICA_SET, POD, WAITING, SERVICE, BALANCED, SLICE, node("n1"))
+
+
+def resource_of(obj: dict[str, Any]) -> Any:
+    return BY_KIND[obj["apiVersion"], obj["kind"]]
+
+
+def changed(obj: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    after = copy.deepcopy(obj)
+    change(after)
+    return after
+
+
+def woken(
+    controller: str, previous: dict[str, Any] | None, current: dict[str, Any] | None, *, news: bool = True
+) -> set[Any]:
+    """The keys a controller gets from a change in WORLD."""
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    for obj in WORLD:
+        caches[resource_of(obj)].observe(key_of(obj), None, obj)
+    resource = resource_of(current or previous or {})
+    key = key_of(current or previous or {})
+    caches[resource].observe(key, previous, current)
+    found = BY_NAME[controller].keys(Change(resource=resource, previous=previous, current=current, news=news), caches)
+    return {key.key.name if isinstance(key, Ref) else key.name for key in found}
+
+
+def set_ready(status: str) -> Callable[[dict[str, Any]], None]:
+    return lambda obj: obj["status"]["conditions"][0].update(status=status)
+
+
+def set_field(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(obj: dict[str, Any]) -> None:
+        for part in path[:-1]:
+            obj = obj.setdefault(part, {})
+        obj[path[-1]] = to
+
+    return change
+
+
+NODE = node("n1")
+UNREADY = changed(POD, set_ready("False"))
+NOISE = changed(POD, set_field("status", "containerStatuses", to=[{"restartCount": 1}]))
+HEARTBEAT = changed(
+    NODE, set_field("status", "conditions", to=[{"type": "Ready", "status": "True", "lastHeartbeatTime": "t"}])
+)
+NOT_READY = changed(NODE, set_ready("False"))
+CORDONED = changed(NODE, set_field("spec", "unschedulable", to=True))
+ZONED = changed(NODE, set_field("metadata", "labels", "topology.kubernetes.io/zone", to="z"))
+GIVEN = changed(BALANCED, set_field("status", "loadBalancer", to={"ingress": [{"ip": "172.18.255.200"}]}))
+FINISHED = changed(POD, set_field("status", "phase", to="Succeeded"))
+OTHER_LABELS = changed(POD, set_field("metadata", "labels", to={"app": "db"}))
+ORPHAN = pod("o", node="n1")
+
+DEPLOY, SETS, SCHEDULER = "deployment-controller", "replicaset-controller", "default-scheduler"
+SLICES, ENDPOINTS_OF, BALANCER = "endpoint-slice-controller", "endpoint-controller", "service-controller"
+
+
+@pytest.mark.parametrize(
+    ("controller", "previous", "current", "keys", "why"),
+    [
+        (DEPLOY, None, DEPLOYMENT, {"web"}, "it is new"),
+        (DEPLOY, REPLICA_SET, REPLICA_SET, {"web"}, "its ReplicaSet changed"),
+        (DEPLOY, None, replica_set("orphan"), {"web"}, "a ReplicaSet may be adopted"),
+        (DEPLOY, POD, UNREADY, set(), "the ReplicaSet tells of that"),
+        (DEPLOY, POD, None, {"web"}, "Recreate waits for the end of pods"),
+        (DEPLOY, POD, FINISHED, {"web"}, "finished is an end, too"),
+        (DEPLOY, NODE, None, {"web"}, "pods of a node that is gone hold nothing up"),
+        (SETS, POD, UNREADY, {"web-abc"}, "one of its pods"),
+        (SETS, POD, None, {"web-abc"}, "one of its pods is gone"),
+        (SETS, None, ORPHAN, {"web-abc"}, "a pod may be adopted"),
+        (SETS, None, WAITING, set(), "no pod of anybody"),
+        (SCHEDULER, None, WAITING, {"w"}, "a pod waits"),
+        (SCHEDULER, POD, UNREADY, set(), "a pod that has a node"),
+        (SCHEDULER, POD, None, {"w"}, "a place is free"),
+        (SCHEDULER, POD, FINISHED, {"w"}, "a place is free"),
+        (SCHEDULER, NODE, HEARTBEAT, set(), "nothing but a heartbeat"),
+        (SCHEDULER, NODE, NOT_READY, {"w"}, "a node changed its mind"),
+        (SCHEDULER, NODE, CORDONED, {"w"}, "a node was cordoned"),
+        (SCHEDULER, None, node("n2"), {"w"}, "a new node"),
+        (SLICES, None, SERVICE, {"web"}, "it is new"),
+        (SLICES, POD, UNREADY, {"web"}, "a pod behind it changed"),
+        (SLICES, POD, NOISE, set(), "nothing that endpoints depend on"),
+        (SLICES, POD, OTHER_LABELS, {"web", "lb"}, "a pod left one Service for another"),
+        (SLICES, POD, None, {"web"}, "a pod is gone"),
+        (SLICES, SLICE, None, {"lb"}, "somebody deleted a slice"),
+        (SLICES, NODE, HEARTBEAT, set(), "nothing but a heartbeat"),
+        (SLICES, NODE, ZONED, {"web", "lb"}, "a node moved to another zone"),
+        (SLICES, None, node("n2"), {"web", "lb"}, "pods may have waited for this node"),
+        (ENDPOINTS_OF, POD, UNREADY, {"web"}, "a pod behind it changed"),
+        (ENDPOINTS_OF, SERVICE, None, {"web"}, "its Service is gone"),
+        (BALANCER, None, BALANCED, {"lb"}, "it is new"),
+        (BALANCER, GIVEN, None, {"lb"}, "its address is free again"),
+        (BALANCER, NODE, HEARTBEAT, set(), "nothing but a heartbeat"),
+        (BALANCER, NODE, NOT_READY, {"lb"}, "a node may hold nothing any more"),
+        (BALANCER, None, SLICE, {"lb"}, "endpoints changed"),
+    ],
+)
+def test_a_change_wakes_those_it_concerns(
+    controller: str, previous: Any, current: Any, keys: set[str], why: str
+) -> None:
+    assert woken(controller, previous, current) == keys, why
+
+
+def test_a_service_without_an_address_hears_of_one_that_comes_free() -> None:
+    other = service("other", spec={"type": "LoadBalancer"}, status=GIVEN["status"])
+    assert woken(BALANCER, other, None) == {"other", "lb"}
+
+
+def test_the_echo_of_its_own_write_wakes_no_endpoint_controller() -> None:
+    assert woken(SLICES, SLICE, SLICE) == {"lb"}
+    assert woken(SLICES, SLICE, SLICE, news=False) == set()
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata("web")}
+    assert woken(ENDPOINTS_OF, None, endpoints) == {"web"}
+    assert woken(ENDPOINTS_OF, None, endpoints, news=False) == set()
+
+
+COLLECTOR = "garbage-collector-controller"
+FOREGROUND = changed(
+    REPLICA_SET, lambda one: one["metadata"].update(deletionTimestamp=LONG_AGO, finalizers=["foregroundDeletion"])
+)
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "keys", "why"),
+    [
+        (None, POD, {"p"}, "it may have been born an orphan"),
+        (POD, UNREADY, set(), "its owners are the same"),
+        (REPLICA_SET, None, {"p"}, "an owner is gone"),
+        (REPLICA_SET, FOREGROUND, {"web-abc", "p"}, "an owner waits for its dependents"),
+        (None, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("c")}, set(), "nobody owns it"),
+    ],
+)
+def test_the_collector_looks_at_new_dependents_and_at_owners_that_go(
+    previous: Any, current: Any, keys: set[str], why: str
+) -> None:
+    assert woken(COLLECTOR, previous, current) == keys, why
+
+
+def test_an_owner_that_waits_hears_of_the_end_of_a_dependent() -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    caches[REPLICA_SETS].observe(key_of(FOREGROUND), None, FOREGROUND)
+    keys = BY_NAME[COLLECTOR].keys(Change(resource=PODS, previous=POD, current=None), caches)
+    assert list(keys) == [Ref(REPLICA_SETS, Key("default", "web-abc"))]
+
+
+def test_the_collector_watches_all_that_may_own_or_be_owned() -> None:
+    assert {DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINTS, ENDPOINT_SLICES, NODES, CONFIG_MAPS} <= set(
+        BY_NAME[COLLECTOR].watches
+    )
+    assert EVENTS not in BY_NAME[COLLECTOR].watches
+
+
+def test_keys_that_compete_are_worked_on_one_at_a_time() -> None:
+    assert {name for name, one in BY_NAME.items() if one.workers == 1} == {SCHEDULER, BALANCER}
