@@ -281,6 +281,21 @@ def test_counters_of_nfacct_are_made_used_and_removed(variant: Variant) -> None:
     assert "-m nfacct --nfacct-name  ct_state_invalid_dropped_pkts -j DROP" in rules
 
 
+def test_counters_that_someone_removed_are_made_again_after_the_failure(variant: Variant) -> None:
+    def child() -> tuple[bool, bool]:
+        backend = IptablesBackend(variant)
+        plan = Recorded("clusterip", NODE).plan()
+        assert backend.features.nfacct
+        remove_counters(NFACCT_COUNTERS)
+        try:
+            backend.sync(plan)
+        except ApplyError:
+            return bool(backend.sync(plan)), bool(backend.sync(plan))
+        raise AssertionError("a rule with a counter that is not there was accepted")
+
+    assert in_namespaces(child) == (True, False)
+
+
 def test_auto_follows_the_kubelet(variant: Variant) -> None:
     def child() -> list[str]:
         restore(variant, "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n")

@@ -90,7 +90,7 @@ class IptablesBackend:
 
     @property
     def features(self) -> Features:
-        """What this machine has; asked once, and makes the kernel's counters where it knows them."""
+        """What this machine has; asked once, and again after a failure. Makes the kernel's counters where it has such."""
         if self._features is None:
             self._features = Features(nfacct=ensure_counters(NFACCT_COUNTERS), drop_invalid=not _is_liberal())
         return self._features
@@ -131,6 +131,8 @@ class IptablesBackend:
             return
         done = self._run([self._programs.restore, "--noflush", "-w", str(LOCK_WAIT_S)], batch.text)
         if done.returncode:
+            # It may be the counters that are gone; the next attempt asks for them anew.
+            self._features = None
             raise _refusal(batch, self._programs.restore, done)
 
     def _run(self, arguments: Sequence[str], text: str = "") -> _Done:
