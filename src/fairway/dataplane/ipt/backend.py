@@ -90,7 +90,7 @@ class IptablesBackend:
 
     @property
     def features(self) -> Features:
-        """What this machine has; asked once, and again after a failure. Makes the kernel's counters where it has such."""
+        """What this machine has; asked once, and again after a failure. Makes the kernel's counters if it can."""
         if self._features is None:
             self._features = Features(nfacct=ensure_counters(NFACCT_COUNTERS), drop_invalid=not _is_liberal())
         return self._features
