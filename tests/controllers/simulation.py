@@ -29,9 +29,10 @@ from fairway.api.status import ApiError
 from fairway.api.types import Key, Object, key_of
 from fairway.controllers.address_pool import AddressPool
 from fairway.controllers.cache import Cache
+from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.names import ALPHABET
 from fairway.controllers.queue import WorkQueue
-from fairway.controllers.wiring import Attempt, Change, Controller, all_controllers
+from fairway.controllers.wiring import all_controllers
 from fairway.controllers.writer import WriteError, Writer
 from fairway.controllers.writes import Record
 from fairway.watch.client import WatchEvent, WatchEventType

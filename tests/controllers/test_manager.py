@@ -15,8 +15,9 @@ from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, P
 from fairway.api.status import ApiError
 from fairway.api.types import Key, key_of
 from fairway.controllers import ManagerConfig, run
+from fairway.controllers.controller import Controller
 from fairway.controllers.manager import Manager
-from fairway.controllers.wiring import Controller, all_controllers
+from fairway.controllers.wiring import all_controllers
 from tests.controllers.objects import deployment, node, service
 from tests.controllers.simulation import POOL, Clock, LiveApi, is_running
 

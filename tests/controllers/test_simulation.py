@@ -349,6 +349,8 @@ async def test_a_local_load_balancer_follows_its_endpoints() -> None:
     home = copy.deepcopy(simulation.the(NODES, pod["spec"]["nodeName"]))
     home["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
     simulation.api.put(NODES, home)
+    await simulation.settle()
+    assert note not in simulation.the(SERVICES)["metadata"]["annotations"], "no other node has an endpoint"
     await simulation.delete(PODS, pod["metadata"]["name"])
     await simulation.settle()
     [other] = simulation.ready()

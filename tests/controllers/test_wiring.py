@@ -21,16 +21,15 @@ from fairway.api.resources import (
 )
 from fairway.api.types import Key, key_of
 from fairway.controllers.cache import Cache
-from fairway.controllers.wiring import Change, Controller, Ref, all_controllers
-from tests.controllers.objects import LONG_AGO, deployment, metadata, node, pod, replica_set, service
+from fairway.controllers.controller import Change, Controller
+from fairway.controllers.wiring import Ref, all_controllers
+from tests.controllers.objects import LONG_AGO, controlled_by, deployment, metadata, node, pod, replica_set, service
 from tests.controllers.simulation import POOL
 
 BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL)}
 
 DEPLOYMENT = deployment(strategy={"type": "Recreate"})
-REPLICA_SET = replica_set(
-    ownerReferences=[{**metadata("web"), "kind": "Deployment", "apiVersion": "apps/v1", "controller": True}]
-)
+REPLICA_SET = replica_set(ownerReferences=[controlled_by(DEPLOYMENT)])
 POD = pod("p", node="n1", ip="10.10.1.3", ready=True, owner=REPLICA_SET)
 SERVICE = service()
 BALANCED = service("lb", spec={"type": "LoadBalancer", "selector": {"app": "db"}})

@@ -24,9 +24,10 @@ from fairway.api.types import Object
 from fairway.base.errors import FairwayError, Retry
 from fairway.controllers.address_pool import AddressPool
 from fairway.controllers.cache import Cache
+from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.events import EventRecorder
 from fairway.controllers.queue import WorkQueue
-from fairway.controllers.wiring import Attempt, Change, Controller, all_controllers
+from fairway.controllers.wiring import all_controllers
 from fairway.controllers.writer import WriteError, Writer
 from fairway.controllers.writes import Create, Record
 from fairway.watch import informer

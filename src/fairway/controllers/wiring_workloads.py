@@ -1,0 +1,184 @@
+"""What wakes the controllers of workloads and what each sees: Deployments, ReplicaSets, the scheduler. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from fairway.api.resources import (
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    Resource,
+)
+from fairway.api.types import Key, Object, key_of
+from fairway.controllers import deployment, replicaset, scheduler
+from fairway.controllers.cache import Caches
+from fairway.controllers.controller import Attempt, Change, Controller
+from fairway.controllers.objects import (
+    condition,
+    controller_of,
+    is_controlled_by,
+    labels,
+    name,
+    namespace,
+    selects,
+    spec,
+    status,
+    uid,
+)
+from fairway.controllers.pods import is_active, is_finished, node_of
+from fairway.controllers.writes import Write
+
+# Deployments
+
+
+def _deployment_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == DEPLOYMENTS:
+        yield change.key
+    elif change.resource == REPLICA_SETS:
+        yield from _keys_of_controllers(change, DEPLOYMENTS, caches)
+    elif change.resource == PODS and (change.current is None or is_finished(change.current)):
+        # Only Recreate waits for pods, and only for their end.
+        replica_set = _controller(change.states[0], REPLICA_SETS, caches)
+        owner = _controller(replica_set, DEPLOYMENTS, caches) if replica_set else None
+        if owner is not None and (spec(owner).get("strategy") or {}).get("type") == "Recreate":
+            yield key_of(owner)
+    elif change.resource == NODES and change.current is None:
+        yield from caches[DEPLOYMENTS]
+
+
+def _reconcile_deployment(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    found = caches[DEPLOYMENTS].get(key)
+    if found is None:
+        return []
+    cache = caches[REPLICA_SETS]
+    mine = [one for one in cache.owned_by(uid(found)) if is_controlled_by(one, found)]
+    pods = [pod for one in mine for pod in caches[PODS].owned_by(uid(one))]
+    view = deployment.DeploymentView(
+        deployment=found,
+        replica_sets=[*mine, *cache.without_controller(key.namespace)],
+        # A pod on a node that is gone runs nowhere, and nobody is left to say so.
+        pods=[pod for pod in pods if not node_of(pod) or Key("", node_of(pod)) in caches[NODES]],
+        strangers=frozenset(
+            name(one)
+            for one in cache.in_namespace(key.namespace)
+            if controller_of(one) is not None and not is_controlled_by(one, found)
+        ),
+    )
+    return deployment.reconcile(view, attempt.now)
+
+
+# ReplicaSets
+
+
+def _replica_set_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == REPLICA_SETS:
+        yield change.key
+    elif change.resource == PODS:
+        yield from _keys_of_controllers(change, REPLICA_SETS, caches)
+
+
+def _reconcile_replica_set(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    found = caches[REPLICA_SETS].get(key)
+    if found is None:
+        return []
+    cache = caches[PODS]
+    mine = [pod for pod in cache.owned_by(uid(found)) if is_controlled_by(pod, found)]
+    controller = controller_of(found)
+    siblings = caches[REPLICA_SETS].owned_by(str(controller.get("uid"))) if controller else [found]
+    related = Counter(node_of(pod) for one in siblings for pod in cache.owned_by(uid(one)) if is_active(pod))
+    view = replicaset.ReplicaSetView(
+        replica_set=found,
+        pods=[*mine, *cache.without_controller(key.namespace)],
+        related=related,
+        failure=attempt.failure,
+    )
+    return replicaset.reconcile(view, attempt.now, attempt.random)
+
+
+# The scheduler
+
+
+def _scheduler_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == PODS:
+        pod = change.current
+        if pod is not None and scheduler.is_waiting(pod):
+            yield change.key
+        elif pod is None or is_finished(pod):
+            # Its host ports, and its place, are free.
+            yield from _waiting_pods(caches)
+    elif change.resource == NODES and change.differs(_scheduling_facts):
+        yield from _waiting_pods(caches)
+
+
+def _waiting_pods(caches: Caches) -> Iterator[Key]:
+    return (key for key, pod in caches[PODS].items() if scheduler.is_waiting(pod))
+
+
+def _scheduling_facts(node: Object) -> object:
+    ready = condition(node, "Ready") or {}
+    allocatable = status(node).get("allocatable") or {}
+    return labels(node), spec(node), ready.get("status"), allocatable.get("pods")
+
+
+def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    pod = caches[PODS].get(key)
+    if pod is None or not scheduler.is_waiting(pod):
+        return []
+    view = scheduler.SchedulingView(
+        pod=pod,
+        nodes=list(caches[NODES].values()),
+        bound=[one for one in caches[PODS].values() if node_of(one)],
+        services=caches[SERVICES].in_namespace(key.namespace),
+    )
+    return scheduler.reconcile(view, attempt.now)
+
+
+# What they share
+
+
+def _controller(obj: Object, resource: Resource, caches: Caches) -> Object | None:
+    """The object of that kind that controls this one, as far as it is known."""
+    reference = controller_of(obj)
+    if reference is None or reference.get("kind") != resource.kind:
+        return None
+    found = caches[resource].get(Key(namespace(obj), str(reference.get("name"))))
+    return found if found is not None and uid(found) == reference.get("uid") else None
+
+
+def _keys_of_controllers(change: Change, resource: Resource, caches: Caches) -> Iterator[Key]:
+    """Objects of `resource` that control what changed, or could adopt it."""
+    for one in change.states:
+        owner = _controller(one, resource, caches)
+        if owner is not None:
+            yield key_of(owner)
+    if change.current is not None and controller_of(change.current) is None:
+        for candidate in caches[resource].in_namespace(change.key.namespace):
+            if selects(spec(candidate).get("selector"), labels(change.current)):
+                yield key_of(candidate)
+
+
+DEPLOYMENT = Controller(
+    name="deployment-controller",
+    watches=(DEPLOYMENTS, REPLICA_SETS, PODS, NODES),
+    keys=_deployment_keys,
+    reconcile=_reconcile_deployment,
+)
+
+REPLICA_SET = Controller(
+    name="replicaset-controller",
+    watches=(REPLICA_SETS, PODS),
+    keys=_replica_set_keys,
+    reconcile=_reconcile_replica_set,
+)
+
+SCHEDULER = Controller(
+    name=scheduler.SCHEDULER_NAME,
+    watches=(PODS, NODES, SERVICES),
+    keys=_scheduler_keys,
+    reconcile=_reconcile_pod,
+    workers=1,
+)
