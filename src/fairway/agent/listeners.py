@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +97,16 @@ def _response(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, headers={**answer.headers, "Server": "fairway"}, body=answer.body)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """The server of one Service and the sockets it listens on."""
+
+    port: int
+    hosts: tuple[str, ...]
+    sockets: tuple[socket.socket, ...]
+    runner: web.ServerRunner
+
+
 class ServiceHealthListeners:
     """One HTTP server for each health check node port, on each of the addresses that take node ports.
 
@@ -106,14 +118,14 @@ class ServiceHealthListeners:
     ) -> None:
         self._proxy_healthy = proxy_healthy
         self._on_bind_failure = on_bind_failure
-        self._open: dict[Key, tuple[int, tuple[str, ...], web.ServerRunner]] = {}
+        self._open: dict[Key, _Open] = {}
         self._counts: dict[Key, int] = {}
         self._failed: dict[Key, tuple[int, str]] = {}
 
     @property
     def ports(self) -> Mapping[Key, int]:
         """The ports that are open."""
-        return {key: port for key, (port, _, _) in self._open.items()}
+        return {key: opened.port for key, opened in self._open.items()}
 
     async def sync(self, checks: Iterable[HealthCheck], hosts: Sequence[str]) -> None:
         """Open what is new, close what went, and answer with these numbers from now on.
@@ -123,11 +135,11 @@ class ServiceHealthListeners:
         wanted = {Key(check.namespace, check.service): check for check in checks}
         where = tuple(hosts)
         self._counts = {key: check.local_endpoints for key, check in wanted.items()}
-        for key in [*self._open]:
+        for key, opened in [*self._open.items()]:
             check = wanted.get(key)
-            if check is None or self._open[key][:2] != (check.port, where):
-                _, _, runner = self._open.pop(key)
-                await runner.cleanup()
+            if check is None or (opened.port, opened.hosts) != (check.port, where):
+                del self._open[key]
+                await _close(opened)
         for key in self._failed.keys() - wanted.keys():
             del self._failed[key]
         for key, check in wanted.items():
@@ -139,21 +151,54 @@ class ServiceHealthListeners:
         await self.sync((), ())
 
     async def _listen(self, key: Key, port: int, hosts: tuple[str, ...]) -> None:
+        try:
+            sockets = _bind_all(hosts, port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if self._failed.get(key) != (port, reason):
+                self._failed[key] = (port, reason)
+                await self._on_bind_failure(key, port, reason)
+            return
+
         async def handle(_: web.BaseRequest) -> web.Response:
             count = self._counts.get(key, 0)
             return _response(answer_service(*key, count, proxy_healthy=self._proxy_healthy()))
 
         runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
-        for host in hosts:
-            try:
-                await web.TCPSite(runner, host, port).start()
-            except OSError as error:
-                await runner.cleanup()
-                reason = error.strerror or str(error)
-                if self._failed.get(key) != (port, reason):
-                    self._failed[key] = (port, reason)
-                    await self._on_bind_failure(key, port, reason)
-                return
+        for listener in sockets:
+            await web.SockSite(runner, listener).start()
         self._failed.pop(key, None)
-        self._open[key] = (port, hosts, runner)
+        self._open[key] = _Open(port=port, hosts=hosts, sockets=sockets, runner=runner)
+
+
+def _bind_all(hosts: Iterable[str], port: int) -> tuple[socket.socket, ...]:
+    """A listening socket on each of the addresses, or OSError and none."""
+    with contextlib.ExitStack() as opened:
+        sockets = tuple(opened.enter_context(_bind_one(host, port)) for host in hosts)
+        opened.pop_all()
+    return sockets
+
+
+def _bind_one(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _close(opened: _Open) -> None:
+    loop = asyncio.get_running_loop()
+    for listener in opened.sockets:
+        loop.remove_reader(listener)
+    # asyncio takes a connection in three turns (accept, transport, connection_made). One caught in between by the
+    # closing of its server is neither served nor closed, and its client would wait for ever (CPython 3.11).
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await opened.runner.cleanup()
