@@ -122,7 +122,7 @@ async def test_closing_a_connection_ends_its_processes_with_their_sessions_and_i
         # The shell leaves a child behind in another process group of its session; both hold the pipe.
         process = await other.spawn(
             "alpha",
-            ["sh", "-c", "set -m; sleep 1000 & sleep 1000"],
+            ["bash", "-c", "set -m; sleep 1000 & sleep 1000"],
             env=ENVIRONMENT,
             stdin=writing,
             stdout=writing,
