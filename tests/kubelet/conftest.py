@@ -49,6 +49,11 @@ class Node:
         async with asyncio.timeout(TIMEOUT_S), self.api._moved:
             await self.api._moved.wait_for(condition)
 
+    async def until_events(self, reason: str, messages: list[str]) -> None:
+        """Wait for the events of a reason; they are written after what they tell of."""
+        await self.until(lambda: len(self.events(reason)) >= len(messages))
+        assert self.events(reason) == messages
+
     async def apply(self, obj: Object) -> None:
         self.api.put(obj)
         await self.api.announce()

@@ -142,12 +142,11 @@ async def test_the_current_and_the_previous_run_are_kept(tmp_path: Path) -> None
 
 async def test_the_logs_of_a_pod_go_with_it(tmp_path: Path) -> None:
     kept = PodLogs(tmp_path)
-    kept.open("default_web_u", "u", "web", 0)
-    kept.open("default_db_v", "v", "db", 0).close()
+    gone, stays = kept.open("default_web_u", "u", "web", 0), kept.open("default_db_v", "v", "db", 0)
     kept.remove("default_web_u", "u")
 
     assert kept.find("u", "web", previous=False) is None
-    assert [path.name for path in tmp_path.iterdir()] == ["default_db_v"]
+    assert (gone.path.exists(), stays.path.exists()) == (False, True)
     kept.remove("default_db_v", "v")
 
 

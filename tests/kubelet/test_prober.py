@@ -14,8 +14,8 @@ from aiohttp import web
 from fairway.base.errors import Retry
 from fairway.kubelet import prober as prober_module
 from fairway.kubelet.pod import ExecAction, Handler, HttpGet, ProbeSpec, TcpSocket
-from fairway.kubelet.probes import Outcome
 from fairway.kubelet.prober import ProbeAnswer, Prober, ProbeTarget, http_url
+from fairway.kubelet.probes import Outcome
 from tests.watch.authority import Authority
 
 OK = ProbeAnswer(outcome=Outcome.SUCCESS)

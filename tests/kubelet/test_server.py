@@ -348,9 +348,7 @@ async def test_exec_where_nothing_runs_is_not_found(
         assert (await caller.get(f"/exec/{path}"))[0] == status
 
 
-async def test_exec_needs_a_websocket_of_its_protocol(
-    run_node: RunNode, tmp_path: Path, authority: Authority
-) -> None:
+async def test_exec_needs_a_websocket_of_its_protocol(run_node: RunNode, tmp_path: Path, authority: Authority) -> None:
     ready = tmp_path / "ready"
     ready.touch()
     async with run_node() as node, calling(node, tmp_path, authority) as caller:

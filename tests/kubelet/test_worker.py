@@ -64,9 +64,9 @@ async def test_what_is_done_is_told_in_events(run_node: RunNode) -> None:
         await node.apply(pod_object("web", container("main", "busybox")))
         await node.until(lambda: bool(node.events("Started")))
 
-        assert node.events("Pulled") == ['Container image "busybox" already present on machine']
-        assert node.events("Created") == ["Created container: main"]
-        assert node.events("Started") == ["Started container main"]
+        await node.until_events("Pulled", ['Container image "busybox" already present on machine'])
+        await node.until_events("Created", ["Created container: main"])
+        await node.until_events("Started", ["Started container main"])
 
 
 async def test_a_pod_is_a_host_of_its_own_name_with_its_files(run_node: RunNode) -> None:
@@ -172,7 +172,7 @@ async def test_what_the_lab_lacks_is_named_and_the_pod_waits(run_node: RunNode) 
         await node.until(lambda: bool(node.events("Unsupported")) and bool(node.state("web")))
 
         text = "this lab does not offer: spec.hostNetwork, spec.volumes[0] (configMap); remove it from the pod"
-        assert node.events("Unsupported") == [text]
+        await node.until_events("Unsupported", [text])
         assert node.state("web") == {"waiting": {"reason": "CreateContainerConfigError", "message": text}}
         assert node.spawner.specs == {}
 
@@ -197,7 +197,7 @@ async def test_a_sandbox_that_fails_is_told_and_made_again(run_node: RunNode) ->
         node.network.refuse = ""
         await node.until(lambda: node.ready("web"))
 
-        assert node.events("FailedCreatePodSandBox") == ["Failed to create pod sandbox: no link for you"]
+        await node.until_events("FailedCreatePodSandBox", ["Failed to create pod sandbox: no link for you"])
 
 
 # Ending by itself.
@@ -242,7 +242,7 @@ async def test_a_crashing_container_is_restarted_at_once_and_then_backs_off(run_
         message = "back-off 10s restarting failed container=web pod=web_default(u)"
         assert status["state"]["waiting"]["message"] == message
         assert status["lastState"]["terminated"]["exitCode"] == 1
-        assert node.events("BackOff") == ["Back-off restarting failed container web in pod web_default(u)"]
+        await node.until_events("BackOff", ["Back-off restarting failed container web in pod web_default(u)"])
 
 
 async def test_on_failure_leaves_alone_what_succeeded(run_node: RunNode) -> None:
@@ -270,7 +270,7 @@ async def test_a_deleted_pod_gets_sigterm_and_then_leaves_the_api(run_node: RunN
         assert said.read_text() == "bye\n"
         assert node.spawner.specs == {}
         assert node.network.attached == {}
-        assert node.events("Killing") == ["Stopping container web"]
+        await node.until_events("Killing", ["Stopping container web"])
         assert node.writes("web")[-1]["phase"] == "Succeeded"
 
 
@@ -379,7 +379,7 @@ async def test_a_pod_is_ready_while_its_readiness_probe_succeeds(run_node: RunNo
         await node.until(lambda: not node.ready("web"))
         await node.until(lambda: bool(node.events("Unhealthy")))
 
-        assert node.events("Unhealthy") == ["Readiness probe failed: "]
+        await node.until_events("Unhealthy", ["Readiness probe failed: "])
         condition = next(c for c in node.status("web")["conditions"] if c["type"] == "Ready")
         assert condition["reason"] == "ContainersNotReady"
         assert condition["message"] == "containers with unready status: [web]"
@@ -399,7 +399,7 @@ async def test_the_echo_server_is_ready_long_before_its_probes_period(run_node: 
         await node.apply(pod_object("web", web))
         await node.until(lambda: node.ready("web"))
 
-        assert node.events("Unhealthy") == []
+        await node.until_events("Unhealthy", [])
 
 
 async def test_a_failed_liveness_probe_restarts_the_container(run_node: RunNode, tmp_path: Path) -> None:
@@ -412,8 +412,8 @@ async def test_a_failed_liveness_probe_restarts_the_container(run_node: RunNode,
         alive.unlink()
         await node.until(lambda: bool(node.status("web")["containerStatuses"][0]["restartCount"]))
 
-        assert node.events("Killing") == ["Container web failed liveness probe, will be restarted"]
-        assert "Liveness probe failed: " in node.events("Unhealthy")
+        await node.until_events("Killing", ["Container web failed liveness probe, will be restarted"])
+        await node.until(lambda: "Liveness probe failed: " in node.events("Unhealthy"))
 
 
 async def test_readiness_waits_for_the_startup_probe(run_node: RunNode, tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ async def test_a_failed_startup_probe_ends_the_container(run_node: RunNode) -> N
         await node.apply(pod_object("web", container(command=FOREVER, startupProbe=probe), restartPolicy="Never"))
         await node.until(lambda: node.status("web").get("phase") == "Failed")
 
-        assert node.events("Killing") == ["Container web failed startup probe, will be restarted"]
+        await node.until_events("Killing", ["Container web failed startup probe, will be restarted"])
 
 
 async def test_readiness_is_still_probed_while_the_pod_ends(run_node: RunNode, tmp_path: Path) -> None:
@@ -491,7 +491,7 @@ async def test_what_is_not_enforced_is_told(run_node: RunNode) -> None:
         await node.until(lambda: node.ready("web") and bool(node.events("NotEnforced")))
 
         text = "not enforced in this lab, the pod runs without: spec.containers[0].resources.limits"
-        assert node.events("NotEnforced") == [text]
+        await node.until_events("NotEnforced", [text])
         assert node.status("web")["qosClass"] == "Burstable"
 
 

@@ -61,21 +61,22 @@ class Server:
     def stop(self) -> None:
         """Take no more connections; `run` returns once the answers under way are sent. A signal handler may call it."""
         self._stopping = True
-        os.write(self._wake_write, b"x")
+        if self._wake_write >= 0:
+            os.write(self._wake_write, b"x")
 
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            while not (self._stopping and not self._busy()):
+            while self._listener is not None or self._busy():
                 self._step()
         finally:
             for connection in list(self._connections.values()):
                 self._drop(connection)
-            if self._listener is not None:
-                self._listener.close()
+            self._close_listener()
             self._epoll.close()
+            wake_write, self._wake_write = self._wake_write, -1
+            os.close(wake_write)
             os.close(self._wake_read)
-            os.close(self._wake_write)
 
     def _busy(self) -> bool:
         """An answer is being made or sent, or a request is half there."""
@@ -83,7 +84,9 @@ class Server:
 
     def _step(self) -> None:
         self._listen()
-        for fd, event in self._epoll.poll(self._wait_s()):
+        # What had come before the end is still read: the connections just taken from the backlog, too.
+        ending = self._stopping and self._listener is not None
+        for fd, event in self._epoll.poll(0 if ending else self._wait_s()):
             if self._listener is not None and fd == self._listener.fileno():
                 self._accept()
             elif fd == self._wake_read:
@@ -91,16 +94,15 @@ class Server:
             elif (connection := self._connections.get(fd)) is not None:
                 self._serve(connection, event)
         self._expire(time.monotonic())
+        if ending:
+            self._close_listener()
 
     def _listen(self) -> None:
-        """Listen while there is room; when stopping, close the socket so that clients are refused at once."""
+        """Listen while there is room; at the end take what waits in the backlog."""
         if self._listener is None:
             return
         if self._stopping:
-            if self._listening:
-                self._epoll.unregister(self._listener)
-            self._listener.close()
-            self._listener = None
+            self._accept()
             return
         room = len(self._connections) < MAX_CONNECTIONS
         if room != self._listening:
@@ -109,6 +111,14 @@ class Server:
                 self._epoll.register(self._listener, select.EPOLLIN)
             else:
                 self._epoll.unregister(self._listener)
+
+    def _close_listener(self) -> None:
+        """New clients are refused from here on."""
+        if self._listener is not None:
+            if self._listening:
+                self._epoll.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
 
     def _wait_s(self) -> float:
         """Until the next deadline; -1 for as long as it takes."""
