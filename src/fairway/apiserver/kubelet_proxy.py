@@ -64,16 +64,19 @@ class KubeletProxy:
     async def exec(self, request: web.Request, location: Location) -> web.StreamResponse:
         """Join a client's WebSocket with one to the kubelet until either ends.
 
-        Raises ApiError 400 where the client asks for no WebSocket of the protocol, or the kubelet's refusal.
+        Raises ApiError: the kubelet's refusal, or 400 where the client asks for no WebSocket of the protocol.
         """
-        _check_upgrade(request)
+        problem = _upgrade_problem(request)
+        if problem:
+            # kubectl tries again without a WebSocket when one was refused, and shows the second answer only.
+            raise await self._refusal(location) or ApiError(400, "BadRequest", problem)
         try:
             kubelet = await self._client.ws_connect(
                 location.url, protocols=(EXEC_PROTOCOL,), max_msg_size=_MAX_FRAME, autoclose=False, heartbeat=30.0
             )
         except aiohttp.WSServerHandshakeError as error:
-            reason = f"unable to upgrade connection: the kubelet answered {error.status}"
-            raise ApiError(error.status if error.status >= 400 else 502, "InternalError", reason) from error
+            problem = f"the kubelet answered {error.status} to the request for a WebSocket"
+            raise await self._refusal(location) or ApiError(502, "InternalError", problem) from error
         except aiohttp.ClientError as error:
             raise _unreachable("Get", location, error) from error
         async with kubelet:
@@ -83,6 +86,19 @@ class KubeletProxy:
             await client.prepare(request)
             await _join(client, kubelet)
             return client
+
+    async def _refusal(self, location: Location) -> ApiError | None:
+        """What the kubelet holds against a command. It looks at everything else before it asks for a WebSocket.
+
+        A WebSocket client of aiohttp drops the text of a refusal, so the kubelet is asked once more, without one.
+        """
+        try:
+            async with self._client.get(location.url) as answer:
+                text = await answer.content.read(_MAX_ERROR_BYTES)
+                wants_upgrade = answer.status == 400 and b"WebSocket" in text
+                return None if wants_upgrade or answer.status < 400 else _refusal(answer.status, text)
+        except aiohttp.ClientError as error:
+            return _unreachable("Get", location, error)
 
     @property
     def _client(self) -> aiohttp.ClientSession:
@@ -99,13 +115,14 @@ def kubelet_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-def _check_upgrade(request: web.Request) -> None:
+def _upgrade_problem(request: web.Request) -> str:
+    """Why a request cannot be joined to a kubelet's WebSocket; "" where it can."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise ApiError(400, "BadRequest", "Upgrade request required")
+        return "Upgrade request required"
     offered = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if EXEC_PROTOCOL not in offered:
-        message = f"unable to upgrade: the server speaks {EXEC_PROTOCOL}, the client offered {', '.join(offered)}"
-        raise ApiError(400, "BadRequest", message)
+    if EXEC_PROTOCOL in offered:
+        return ""
+    return f"unable to upgrade: the server speaks {EXEC_PROTOCOL}, the client offered {', '.join(offered)}"
 
 
 def _refusal(status: int, body: bytes) -> ApiError:
@@ -114,7 +131,7 @@ def _refusal(status: int, body: bytes) -> ApiError:
     if status == 400:
         return ApiError(400, "BadRequest", text)
     if status == 404:
-        return ApiError(404, "NotFound", f"the server could not find the requested resource ({text})", details={})
+        return ApiError(404, "NotFound", text)
     return ApiError(500, "InternalError", f"Internal error occurred: {text}")
 
 
