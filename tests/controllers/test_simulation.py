@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, REPLICA_SETS, SERVICES
 from fairway.api.status import ApiError
 from fairway.api.types import Key
+from fairway.controllers.deployment_rolling import fenceposts
 from tests.controllers.objects import deployment, service
 from tests.controllers.simulation import Simulation
 
@@ -367,7 +368,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), surge=BOUNDS, unavailable=BOUNDS, changes=CHANGES)
 def test_whatever_happens_the_bounds_of_a_rollout_hold_and_slices_tell_the_truth(
     seed: int, surge: Any, unavailable: Any, changes: list[tuple[str, Any]]
@@ -376,8 +377,6 @@ def test_whatever_happens_the_bounds_of_a_rollout_hold_and_slices_tell_the_truth
 
 
 async def _roll(seed: int, surge: Any, unavailable: Any, changes: list[tuple[str, Any]]) -> None:
-    from fairway.controllers.deployment_rolling import fenceposts
-
     if surge in (0, "0%") and unavailable in (0, "0%"):
         unavailable = 1
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
@@ -409,3 +408,68 @@ async def _roll(seed: int, surge: Any, unavailable: Any, changes: list[tuple[str
         assert all(len(one["endpoints"]) <= 100 for one in simulation.slices())
         status = rollout_status(simulation.the(DEPLOYMENTS))
         assert (status["updatedReplicas"] or 0, status["availableReplicas"] or 0) == (size, size)
+
+
+DELETIONS = st.sampled_from([None, "Foreground", "Orphan"])
+STRATEGIES = st.one_of(
+    st.just({"type": "Recreate"}),
+    st.builds(
+        lambda surge, unavailable: {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable},
+        },
+        st.sampled_from([0, 1, 2, "50%"]),
+        st.sampled_from([1, 2, "50%"]),
+    ),
+)
+MISHAPS = st.one_of(
+    st.tuples(st.just("replicas"), SIZES),
+    st.tuples(st.just("image"), st.sampled_from("abc")),
+    st.tuples(st.just("strategy"), STRATEGIES),
+    st.tuples(st.just("paused"), st.booleans()),
+    st.tuples(st.just("delete a pod"), st.none()),
+    st.tuples(st.just("delete a replica set"), DELETIONS),
+    st.tuples(st.just("delete the deployment"), DELETIONS),
+)
+MESS = st.lists(st.tuples(MISHAPS, st.integers(0, 120)), min_size=1, max_size=9)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32), mess=MESS)
+def test_after_any_mess_all_is_as_was_asked_last(seed: int, mess: list[tuple[tuple[str, Any], int]]) -> None:
+    asyncio.run(_mess_up(seed, mess))
+
+
+async def _mess_up(seed: int, mess: list[tuple[tuple[str, Any], int]]) -> None:
+    """Each mishap strikes so many steps after the one before, whatever is under way."""
+    simulation = Simulation(seed)
+    simulation.apply(service())
+    wanted: dict[str, Any] = {"replicas": 3, "image": "a"}
+    simulation.apply(deployment(**wanted))
+    for (what, value), steps in mess:
+        match what:
+            case "delete a pod":
+                if simulation.pods():
+                    await simulation.delete(PODS, simulation.pods()[0]["metadata"]["name"])
+            case "delete a replica set":
+                if simulation.replica_sets():
+                    await simulation.delete(REPLICA_SETS, simulation.replica_sets()[-1]["metadata"]["name"], value)
+            case "delete the deployment":
+                if simulation.api[DEPLOYMENTS]:
+                    await simulation.delete(DEPLOYMENTS, "web", value)
+            case _:
+                wanted[what] = value
+        known = simulation.api[DEPLOYMENTS].get(Key("default", "web"))
+        if known is None or not known["metadata"].get("deletionTimestamp"):
+            simulation.apply(deployment(**wanted))
+        for _ in range(steps):
+            await simulation._step()
+    await simulation.settle(until=simulation.clock.seconds + 5)
+    simulation.apply(deployment(**wanted | {"paused": None}))
+    await simulation.settle(until=simulation.clock.seconds + 5)
+    owned = [pod for pod in simulation.pods(active=False) if pod["metadata"].get("ownerReferences")]
+    assert [pod["spec"]["containers"][0]["image"] for pod in owned] == [wanted["image"]] * wanted["replicas"]
+    assert endpoints_in(simulation) == {pod["status"]["podIP"]: True for pod in simulation.ready()}
+    status = rollout_status(simulation.the(DEPLOYMENTS))
+    assert [status[field] or 0 for field in ("updatedReplicas", "availableReplicas")] == [wanted["replicas"]] * 2
+    assert conditions(simulation.the(DEPLOYMENTS))["Progressing"] == ("True", "NewReplicaSetAvailable")

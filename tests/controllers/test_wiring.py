@@ -184,6 +184,12 @@ def test_the_collector_looks_at_new_dependents_and_at_owners_that_go(
     assert woken(COLLECTOR, previous, current) == keys, why
 
 
+def test_an_owner_is_looked_at_again_when_what_it_waits_for_changes() -> None:
+    both = changed(FOREGROUND, lambda one: one["metadata"].update(finalizers=["orphan", "foregroundDeletion"]))
+    assert woken(COLLECTOR, both, FOREGROUND) == {"web-abc", "p"}
+    assert woken(COLLECTOR, FOREGROUND, FOREGROUND) == set()
+
+
 def test_an_owner_that_waits_hears_of_the_end_of_a_dependent() -> None:
     caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
     caches[REPLICA_SETS].observe(key_of(FOREGROUND), None, FOREGROUND)

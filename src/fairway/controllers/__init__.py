@@ -2,7 +2,8 @@
 
 Pure: `deployment`, `replicaset`, `scheduler`, `endpointslice`, `endpoints`, `loadbalancer`, `garbage` decide; a
 `controller` is one of them with its `wiring`: which change gives it what to do, and its view of the `cache`s; `queue`
-orders the work, `events` makes Events. Shell: `manager` watches and runs workers, `writer` performs their writes. They speak only the Kubernetes API.
+orders the work, `events` makes Events. Shell: `manager` watches and runs workers, `writer` performs their writes. They
+speak only the Kubernetes API.
 """
 
 from fairway.controllers.manager import ManagerConfig, run, run_async

@@ -58,16 +58,16 @@ def owner_of(reference: Object, dependent: Object) -> Owner | None:
     )
 
 
-def is_collecting(obj: Object) -> bool:
-    """Whether the object's own deletion waits for the collector."""
-    return is_terminating(obj) and any(
-        one in (FOREGROUND_FINALIZER, ORPHAN_FINALIZER) for one in meta(obj).get("finalizers") or ()
-    )
+def pending(obj: Object) -> tuple[str, ...]:
+    """The finalizers by which the object's own deletion waits for the collector."""
+    if not is_terminating(obj):
+        return ()
+    return tuple(one for one in meta(obj).get("finalizers") or () if one in (FOREGROUND_FINALIZER, ORPHAN_FINALIZER))
 
 
 def reconcile(view: GarbageView) -> list[Write]:
     """The next step for one object, as owner or as dependent."""
-    if is_collecting(view.object):
+    if pending(view.object):
         return _as_owner(view)
     if owners(view.object) and not is_terminating(view.object):
         return _as_dependent(view)

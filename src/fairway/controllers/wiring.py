@@ -46,7 +46,7 @@ def _garbage_keys(change: Change, caches: Caches) -> Iterator[Ref]:
     """The object itself where its owners are new; its dependents where it goes; its owners where they wait for it."""
     if change.current is not None and change.differs(owners) and owners(change.current):
         yield Ref(change.resource, change.key)
-    if change.current is None or (garbage.is_collecting(change.current) and change.differs(garbage.is_collecting)):
+    if change.current is None or (garbage.pending(change.current) and change.differs(garbage.pending)):
         if change.current is not None:
             yield Ref(change.resource, change.key)
         for resource, cache in caches.items():
@@ -55,7 +55,7 @@ def _garbage_keys(change: Change, caches: Caches) -> Iterator[Ref]:
         for reference in owners(change.states[0]):
             owner = garbage.owner_of(reference, change.states[0])
             known = caches[owner.resource].get(owner.key) if owner and owner.resource in caches else None
-            if owner is not None and known is not None and garbage.is_collecting(known):
+            if owner is not None and known is not None and garbage.pending(known):
                 yield Ref(owner.resource, owner.key)
 
 
