@@ -795,6 +795,11 @@ def test_a_watch_from_too_old_a_version_says_so_in_the_stream():
     assert event["object"]["message"].startswith("too old resource version: 1 (")
 
 
+def test_a_watch_from_another_servers_history_is_told_to_list_anew(api):
+    (event,) = api.watch(f"{CONFIG_MAPS}?watch=true&resourceVersion=99999").events()
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
 def test_a_watch_by_name_and_namespace_sees_nothing_else(api):
     api.create(NAMESPACES, namespace("n"))
     one = api.watch(f"{CONFIG_MAPS}?watch=true&fieldSelector=metadata.name%3Da")

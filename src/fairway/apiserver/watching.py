@@ -75,6 +75,12 @@ class WatchStream:
         return self._bookmark_line({})
 
     def _read_events(self, revisions: Revisions, now: datetime) -> bytes:
+        if self.cursor > revisions.revision:
+            # Every revision given out is durable and none is given twice, so this one is of another server's history
+            # (a lab made anew at the same address). Waiting for it to come would leave the client's cache stale.
+            self.ended = True
+            message = f"resource version {self.cursor} lies ahead of this server's newest, {revisions.revision}"
+            return error_line(ApiError(410, "Expired", message))
         while True:
             try:
                 events = revisions.events(self.resource, self.cursor, limit=_EVENTS_AT_ONCE)
