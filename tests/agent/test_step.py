@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.step import Compiled, compile_step, plan_around, unknown_node
@@ -161,3 +163,44 @@ def test_a_refused_service_that_changed_since_gets_its_chance(cluster):
     cluster.slice(endpoint_slice(endpoint("10.10.2.7", THERE), name="web7-1", of="web7"), name="web7-1")
     step = cluster.step()
     assert plan_around(step, refused, {}) is step.plan
+
+
+_NAMES = st.sampled_from(["a", "b", "c"])
+_ACTIONS = st.one_of(
+    st.tuples(st.just("service"), _NAMES, st.sampled_from(["gone", "plain", "nodePort", "local", "affine"])),
+    st.tuples(st.just("slice"), _NAMES, st.sampled_from(["gone", "", "a", "b", "c"]), st.integers(0, 3)),
+    st.tuples(st.just("node"), st.sampled_from(["", "zone-a"])),
+    st.tuples(st.just("step")),
+)
+_SPECS = {
+    "plain": {},
+    "nodePort": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]},
+    "local": {"internalTrafficPolicy": "Local"},
+    "affine": {"sessionAffinity": "ClientIP"},
+}
+
+
+def _play(cluster: Cluster, action: tuple) -> None:
+    match action:
+        case ("service", name, shape):
+            address = f"10.200.1.{ord(name)}"
+            current = None if shape == "gone" else service(name, clusterIP=address, **_SPECS[shape])
+            cluster.service(current, name=name)
+        case ("slice", name, owner, count):
+            endpoints = [endpoint(f"10.10.1.{number + 1}", HERE if number % 2 else THERE) for number in range(count)]
+            current = None if owner == "gone" else endpoint_slice(*endpoints, name=f"s-{name}", of=owner)
+            cluster.slice(current, name=f"s-{name}")
+        case ("node", zone):
+            cluster.node = node(zone=zone)
+        case ("step",):
+            cluster.step()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_ACTIONS, max_size=25))
+def test_any_history_of_changes_comes_to_the_plan_of_the_objects_as_they_are(actions):
+    cluster = Cluster()
+    for action in actions:
+        _play(cluster, action)
+    cluster.step()
+    cluster.assert_whole()

@@ -284,6 +284,25 @@ async def test_an_apply_that_fails_for_long_makes_the_proxy_unhealthy_until_it_w
     assert bench.health.healthy(bench.clock.now())
 
 
+async def test_a_program_that_hangs_makes_the_proxy_unhealthy_while_it_hangs_though_nothing_changed():
+    healthy_while_hanging: list[bool] = []
+
+    def hang(bench: Bench) -> None:
+        def hanging() -> None:
+            bench.clock.pass_s(60)
+            healthy_while_hanging.append(bench.health.healthy(bench.clock.now()))
+            bench.dataplane.during = lambda: None
+
+        bench.clock.pass_s(30)
+        bench.dataplane.during = hanging
+
+    bench = Bench(hang)
+    bench.put()
+    await bench.play()
+    assert healthy_while_hanging == [False]
+    assert bench.health.healthy(bench.clock.now())
+
+
 async def test_a_machine_that_can_never_hold_the_rules_ends_the_loop():
     bench = Bench()
     bench.dataplane.trouble = [Unsupported("run as root")]

@@ -302,7 +302,7 @@ async def test_half_a_line_before_a_break_is_no_event(client, api):
     api.canned.append(half)
     async with aclosing(client.watch(CONFIG_MAPS, resource_version="5", timeout_s=300, idle_s=10.0)) as stream:
         assert (await anext(stream)).object["metadata"]["name"] == "a"
-        with pytest.raises(Retry):
+        with pytest.raises(Retry, match=r"configmaps: the answer broke off$"):
             await anext(stream)
 
 

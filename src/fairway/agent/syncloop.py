@@ -160,6 +160,8 @@ class SyncLoop:
             self._health.updated(self._settings.family, self._clock.now())
             self._triggered.clear()
             return
+        # Also where nothing changed: rules that cannot be repaired, or a program that hangs, are a sick proxy.
+        self._health.queued(self._settings.family, self._clock.now())
         try:
             applied = await asyncio.to_thread(self._dataplane.apply, plan)
         except ServiceRefused as error:

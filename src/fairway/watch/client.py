@@ -247,7 +247,9 @@ class Client:
                     raise await _api_error(response)
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
+            # aiohttp tells of chunks and lengths here; what matters is that the other end went away.
+            broke_off = isinstance(error, aiohttp.ClientPayloadError)
+            reason = "the answer broke off" if broke_off else str(error) or type(error).__name__
             raise Retry(f"{method} {self._credentials.server}{path}: {reason}", after_s=_RETRY_AFTER_S) from error
 
 
