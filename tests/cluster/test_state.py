@@ -1,6 +1,7 @@
 """A lab is found by what its folder says and by a living first process, and never mistaken for another."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,17 @@ def test_a_user_without_a_home_gets_a_folder_of_his_own(monkeypatch: pytest.Monk
     root = state_root()
     assert root == Path(f"/tmp/fairway-{os.getuid()}")
     assert root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_first_process_that_has_ended_but_is_not_reaped_is_not_up() -> None:
+    state = LabState.of("x")
+    state.create()
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+    state.write_record(record_of(pid, process_start_time(pid)))
+    assert state.record()
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert state.record() is None
+    os.waitpid(pid, 0)

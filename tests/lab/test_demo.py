@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.command import Answer, User
 from tests.lab.ordinary import ORDINARY_UID, command_for_everyone, is_root
-from tests.lab.traces import look
+from tests.lab.traces import machine, processes_of
 
 pytestmark = pytest.mark.lab
 
@@ -19,6 +19,7 @@ CLAIMS = [f"S{number}" for number in range(1, 14)]
 
 
 def assert_all_hold(answer: Answer) -> None:
+    assert answer.out, answer.err[-3000:]
     claims = answer.json()["claims"]
     failed = [check for claim in claims for check in claim["evidence"] if not check["ok"]]
     assert failed == [], answer.err[-3000:]
@@ -28,9 +29,10 @@ def assert_all_hold(answer: Answer) -> None:
 
 
 def test_the_thirteen_claims_hold_and_nothing_is_left(user: User) -> None:
-    before = look()
+    before, running = machine(), processes_of(user)
     assert_all_hold(user.fairway("demo", "--name", "demo-kubectl", "-o", "json"))
-    assert look() == before
+    assert machine() == before
+    assert processes_of(user) == running
     assert not (user.state / "demo-kubectl").exists()
 
 
@@ -55,8 +57,9 @@ def test_an_ordinary_user_gets_the_same() -> None:
         state.mkdir()
         os.chown(state, ORDINARY_UID, ORDINARY_UID)
         nobody = User(state=state, uid=ORDINARY_UID, command=command)
-        before = look()
+        before = machine()
         assert_all_hold(nobody.fairway("demo", "-o", "json"))
-        assert look() == before
+        assert machine() == before
+        assert processes_of(nobody) == []
     finally:
         shutil.rmtree(folder)

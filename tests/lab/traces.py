@@ -1,53 +1,69 @@
-"""What a lab can leave behind on a machine, counted: processes, namespaces, mounts, interfaces, rules."""
+"""What a lab can leave behind on a machine: processes and their namespaces, mounts, interfaces, open ports."""
 
 from __future__ import annotations
 
 import os
+import select
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.command import User
+
+PATIENCE_MS = 20_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
-    """Seen from the machine's own namespaces."""
+class Machine:
+    """What of the machine's own a lab must not change. Other labs may come and go beside it."""
 
-    namespaces: frozenset[str]
     interfaces: frozenset[str]
     mounts: frozenset[str]
-    rules: str
 
 
-def look() -> Traces:
-    """Everything that is there now. Namespaces are those of any process; a lab's are among them as long as it lives."""
-    return Traces(
-        namespaces=frozenset(_namespaces()),
-        interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
-        mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-        rules="".join(_read(Path("/proc/net") / name) for name in ("ip_tables_names", "nf_conntrack_expect")),
-    )
+def machine() -> Machine:
+    """As it is now."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return Machine(interfaces=frozenset(os.listdir("/sys/class/net")), mounts=frozenset(mounts))
 
 
-def processes_below(namespace: str) -> list[int]:
-    """The processes that are in a pid namespace, as /proc/PID/ns/pid names it."""
-    return [pid for pid in _pids() if _link(pid, "pid") == namespace]
+def processes_of(user: User) -> list[int]:
+    """Every process that a command of this user has left, and all in pid namespaces of such: a lab is one.
+
+    A namespace lives by the processes in it (nothing on disk holds one), so no process means no namespace.
+    """
+    mark = f"FAIRWAY_STATE_DIR={user.state}".encode()
+    own = _pid_namespace(os.getpid())
+    pids = [pid for pid in _pids() if mark in _environment(pid)]
+    namespaces = {_pid_namespace(pid) for pid in pids} - {own, ""}
+    return sorted({*pids, *(pid for pid in _pids() if _pid_namespace(pid) in namespaces)})
 
 
-def pid_namespace(pid: int) -> str:
-    """Of the process itself."""
-    return os.readlink(f"/proc/{pid}/ns/pid")
+def network_namespaces(pids: list[int]) -> set[str]:
+    """The network namespaces of processes."""
+    return {_link(pid, "net") for pid in pids} - {""}
 
 
-def network_namespaces(namespace: str) -> set[str]:
-    """The network namespaces of all processes of a pid namespace."""
-    return {_link(pid, "net") for pid in processes_below(namespace)} - {""}
-
-
-def _namespaces() -> set[str]:
-    return {_link(pid, kind) for pid in _pids() for kind in ("net", "pid", "mnt", "uts", "ipc", "user")} - {""}
+def wait_until_gone(user: User) -> None:
+    """Wait for the end of every process of this user, one after the other; fails if one does not end."""
+    while pids := processes_of(user):
+        try:
+            handle = os.pidfd_open(pids[0])
+        except ProcessLookupError:
+            continue
+        try:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            assert poll.poll(PATIENCE_MS), f"process {pids[0]} goes on: {_environment(pids[0])[:200]!r}"
+        finally:
+            os.close(handle)
 
 
 def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _pid_namespace(pid: int) -> str:
+    return _link(pid, "pid")
 
 
 def _link(pid: int, kind: str) -> str:
@@ -57,8 +73,8 @@ def _link(pid: int, kind: str) -> str:
         return ""
 
 
-def _read(path: Path) -> str:
+def _environment(pid: int) -> bytes:
     try:
-        return path.read_text()
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return ""
+        return b""

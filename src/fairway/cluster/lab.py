@@ -50,8 +50,8 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
         if problems:
             raise problems[0]
         with _listen(_LOOPBACK, api_port) as listener:
-            state.create()
             try:
+                state.create()
                 return _bring_up(state, scenario.named(state.name), listener, report)
             except BaseException:
                 state.remove()

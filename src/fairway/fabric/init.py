@@ -130,7 +130,11 @@ def process_start_time(pid: int) -> int:
     except FileNotFoundError as error:
         raise ProcessLookupError(f"no process {pid}") from error
     # The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
-    return int(text.rpartition(")")[2].split()[19])
+    fields = text.rpartition(")")[2].split()
+    # A zombie is no longer there, however long its parent takes to reap it.
+    if fields[0] in ("Z", "X"):
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(fields[19])
 
 
 class _Start:

@@ -75,7 +75,7 @@ class StandIn:
                     done = "created"
                 else:
                     after = await self._request("PATCH", resource.path("default", name), body, content_type=STRATEGIC)
-                    done = "unchanged" if after == before else "configured"
+                    done = "unchanged" if _wanted(after) == _wanted(before) else "configured"
                 lines.append(f"{_kind(resource)}/{name} {done}\n")
         return "".join(lines)
 
@@ -241,6 +241,11 @@ class StandInWatch:
                     self._grown.notify_all()
         except aiohttp.ClientError:
             return  # closed by __aexit__
+
+
+def _wanted(obj: Object) -> tuple[Any, Any]:
+    """What a person asks of an object; the rest is the cluster's, and changes by itself."""
+    return obj.get("spec"), obj["metadata"].get("labels")
 
 
 def _documents(file: str) -> list[Object]:
