@@ -9,6 +9,7 @@ want() { # program package
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 want iptables-restore iptables
+want conntrack conntrack
 want ip iproute2
 want ss iproute2
 want curl curl
