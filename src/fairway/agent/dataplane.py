@@ -59,10 +59,10 @@ class IptablesDataplane:
         try:
             batch = self._backend.apply(ruleset)
         except ApplyError as error:
-            origin = error.rule.origin if error.rule is not None else None
-            if origin is None or origin.kind != "Service":
+            owner = error.rule.owner if error.rule is not None else None
+            if owner is None:
                 raise
-            raise ServiceRefused(str(error), service=Key(origin.namespace, origin.name)) from error
+            raise ServiceRefused(str(error), service=Key(owner.namespace, owner.service)) from error
         return Applied(changed=bool(batch), total=_rules_by_table(ruleset), written=_written_by_table(batch))
 
     def sysctls(self, plan: Plan) -> Mapping[str, str]:
