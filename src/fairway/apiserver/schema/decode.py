@@ -176,14 +176,14 @@ def _bytes(value: str) -> str:
         raise WrongTypeError(f"illegal base64 data at input byte {bad.start() if bad else len(value)}") from None
 
 
-_RFC3339 = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def _time(value: Any, *, micro: bool) -> str | None:
     """UTC, whole seconds or microseconds, as metav1.Time and MicroTime write themselves."""
     if not isinstance(value, str):
         raise WrongTypeError(f"json: cannot unmarshal {_kind_of(value)} into Go value of type string")
-    found = _RFC3339.match(value)
+    found = _RFC3339.fullmatch(value)
     try:
         if found is None:
             raise ValueError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import ROUND_UP, Decimal
 
-_FORM = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)(|[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)$")
+_FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(|[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
@@ -17,7 +17,7 @@ MALFORMED = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEin
 
 def parse_quantity(text: str) -> Decimal:
     """The value, rounded up (away from zero) to a billionth. Raises ValueError(MALFORMED)."""
-    found = _FORM.match(text)
+    found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError(MALFORMED)
     sign, digits, suffix = found.groups()
@@ -34,7 +34,7 @@ def parse_quantity(text: str) -> Decimal:
 def canonical_quantity(text: str) -> str:
     """The form a server stores: a whole number with the largest suffix of the family written ("1024Mi" is "1Gi")."""
     value = parse_quantity(text)
-    match = _FORM.match(text)
+    match = _FORM.fullmatch(text)
     suffix = match.group(3) if match is not None else ""
     if value == 0:
         return "0"

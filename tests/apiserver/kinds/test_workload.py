@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fairway.api.resources import DEPLOYMENTS, REPLICA_SETS, Resource
+from tests.apiserver.kinds.support import new, wrong, wrong_change
+
+
+def workload(*, labels: dict[str, str] | None = None, pod: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    template = {
+        "metadata": {"labels": {"app": "a"} if labels is None else labels},
+        "spec": {"containers": [{"name": "c", "image": "i"}], **(pod or {})},
+    }
+    return {"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template, **spec}}
+
+
+def test_a_deployment_rolls_a_quarter_at_a_time() -> None:
+    spec = new(DEPLOYMENTS, workload())["spec"]
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"},
+    }
+    assert (spec["replicas"], spec["revisionHistoryLimit"], spec["progressDeadlineSeconds"]) == (1, 10, 600)
+    assert new(DEPLOYMENTS, workload(strategy={"type": "Recreate"}))["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_no_replicas_are_a_number_too() -> None:
+    assert new(DEPLOYMENTS, workload(replicas=0))["spec"]["replicas"] == 0
+    assert new(REPLICA_SETS, workload())["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("resource", [DEPLOYMENTS, REPLICA_SETS])
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (workload(), []),
+        (workload(replicas=-1), ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
+        (
+            workload(minReadySeconds=-1),
+            ["spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0"],
+        ),
+        (workload(selector=None), ["spec.selector: Required value"]),
+        (
+            workload(labels={}),
+            ["spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`"],
+        ),
+        (
+            workload(pod={"restartPolicy": "Never"}),
+            ['spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
+        ),
+        (
+            workload(pod={"activeDeadlineSeconds": 5}),
+            [
+                (
+                    "spec.template.spec.activeDeadlineSeconds: Forbidden: "
+                    "activeDeadlineSeconds in ReplicaSet is not Supported"
+                )
+            ],
+        ),
+        (workload(pod={"containers": []}), ["spec.template.spec.containers: Required value"]),
+    ],
+)
+def test_both_kinds_have_the_same_rules(resource: Resource, body: dict[str, Any], found: list[str]) -> None:
+    assert wrong(resource, body) == found
+
+
+def test_an_empty_selector_is_refused() -> None:
+    assert wrong(DEPLOYMENTS, workload(selector={})) == [
+        "spec.selector: Invalid value: {}: empty selector is invalid for deployment"
+    ]
+
+
+def rolling(**numbers: Any) -> dict[str, Any]:
+    return {"type": "RollingUpdate", "rollingUpdate": numbers}
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ({"strategy": rolling(maxUnavailable=1, maxSurge=0)}, []),
+        ({"strategy": rolling(maxUnavailable="50%", maxSurge="0%")}, []),
+        (
+            {"strategy": rolling(maxUnavailable=0, maxSurge="0%")},
+            ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+        ),
+        (
+            {"strategy": rolling(maxUnavailable="101%")},
+            ['spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%'],
+        ),
+        (
+            {"strategy": rolling(maxSurge="many")},
+            [
+                (
+                    'spec.strategy.rollingUpdate.maxSurge: Invalid value: "many": a valid percent string must '
+                    "be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+                    "regex used for validation is '[0-9]+%')"
+                )
+            ],
+        ),
+        (
+            {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
+            ["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+        ),
+        (
+            {"strategy": {"type": "Canary"}},
+            ['spec.strategy.type: Unsupported value: "Canary": supported values: "Recreate", "RollingUpdate"'],
+        ),
+        (
+            {"minReadySeconds": 600},
+            ["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
+        ),
+    ],
+)
+def test_a_rollout_has_its_rules(spec: dict[str, Any], found: list[str]) -> None:
+    assert wrong(DEPLOYMENTS, workload(**spec)) == found
+
+
+def test_a_selector_does_not_change() -> None:
+    old = new(DEPLOYMENTS, workload(labels={"app": "a", "tier": "x"}))
+    spec = {**old["spec"], "selector": {"matchLabels": {"tier": "x"}}}
+    assert wrong_change(DEPLOYMENTS, old, {"spec": spec}) == [
+        'spec.selector: Invalid value: {"matchLabels":{"tier":"x"}}: field is immutable'
+    ]
