@@ -76,7 +76,7 @@ class Execution:
                         tty=self._options.tty,
                     )
             except FairwayError as error:
-                await self._finish(failed(f"error executing command in container: {error}"))
+                await self._finish(failed(f"Internal error occurred: error executing command in container: {error}"))
                 return
             # An empty frame on the first output tells the client that the program runs.
             await self._socket.send_bytes(frame(streams.outputs[0][0] if streams.outputs else Channel.ERROR))

@@ -51,12 +51,13 @@ def initial(kind: ProbeType) -> ProbeState:
 
 def observe(state: ProbeState, spec: ProbeSpec, outcome: Outcome) -> ProbeState:
     """After one more outcome."""
-    attempts = state.attempts + 1
-    if outcome is Outcome.ERROR:
-        return replace(state, attempts=attempts)
+    if outcome is Outcome.ERROR or (
+        outcome is Outcome.FAILURE and state.kind is ProbeType.STARTUP and _extra(state, spec)
+    ):
+        return replace(state, attempts=state.attempts + 1)
     state = replace(
         state,
-        attempts=attempts,
+        attempts=state.attempts + 1,
         succeeded=state.succeeded or outcome is Outcome.SUCCESS,
         run=state.run + 1 if outcome is state.last else 1,
         last=outcome,
@@ -79,23 +80,36 @@ QUIET_ATTEMPTS = 5
 def next_probe(state: ProbeState, spec: ProbeSpec, *, running_since: float, now: float) -> float | None:
     """When to probe next, None for not any more. Called before the first probe and after each.
 
-    The first comes once initialDelaySeconds have passed, the others a period apart. A container that has not been
-    ready yet is asked sooner, in doubling steps up to the period: Kubernetes allows readiness probes at other times
-    while a container is not ready, so that it becomes ready faster.
+    Probes come a period apart. The first readiness probe comes once initialDelaySeconds have passed, the first of
+    liveness and startup not before a period has passed either, as the kubelet's worker is there a period before its
+    container runs. Until its first success, extra readiness and startup probes come in between, in doubling steps up to
+    the period: Kubernetes allows readiness probes at other times while a container is not ready, so that it becomes
+    ready faster; of a startup probe the extra failures do not count.
     """
     if state.resting:
         return None
     if not state.attempts:
-        return max(now, running_since + spec.initial_delay_s)
-    if _starting_up(state):
+        wait_s = spec.initial_delay_s if _tries_extra(state, spec) else max(spec.initial_delay_s, spec.period_s)
+        return max(now, running_since + wait_s)
+    if _tries_extra(state, spec):
         return now + min(FIRST_RETRY_S * 2.0 ** min(state.attempts - 1, 16), float(spec.period_s))
     return now + spec.period_s
 
 
-def is_quiet(state: ProbeState) -> bool:
-    """Whether the last outcome, a failure, is too early to be worth an event."""
-    return _starting_up(state) and state.attempts <= QUIET_ATTEMPTS
+def is_quiet(state: ProbeState, spec: ProbeSpec) -> bool:
+    """Whether the last outcome, a failure, is of a container that has only just started, and not worth an event."""
+    if state.kind is ProbeType.STARTUP:
+        return _extra(replace(state, attempts=state.attempts - 1), spec)
+    return _tries_extra(state, spec) and state.attempts <= QUIET_ATTEMPTS
 
 
-def _starting_up(state: ProbeState) -> bool:
-    return state.kind is ProbeType.READINESS and not state.succeeded
+def _tries_extra(state: ProbeState, spec: ProbeSpec) -> bool:
+    """A startup probe with a delay of its own says by it when it means to begin."""
+    if state.succeeded:
+        return False
+    return state.kind is ProbeType.READINESS or (state.kind is ProbeType.STARTUP and not spec.initial_delay_s)
+
+
+def _extra(state: ProbeState, spec: ProbeSpec) -> bool:
+    """Whether the next probe comes before the first period is over."""
+    return _tries_extra(state, spec) and FIRST_RETRY_S * (2.0 ** min(state.attempts, 16) - 1) < spec.period_s

@@ -368,7 +368,7 @@ class PodWorker:
             await asyncio.sleep(max(0.0, due - clock()))
             answer = await self._tools.prober.probe(spec, target)
             before, state = state, probes.observe(state, spec, answer.outcome)
-            self._tell_probe(run, state, answer)
+            self._tell_probe(run, spec, state, answer)
             if state.result is not before.result:
                 self._apply(run, kind, spec, state)
 
@@ -381,13 +381,13 @@ class PodWorker:
 
         return ProbeTarget(address=str(sandbox.address), ports=run.spec.ports, run=command)
 
-    def _tell_probe(self, run: _Run, state: probes.ProbeState, answer: ProbeAnswer) -> None:
+    def _tell_probe(self, run: _Run, spec: ProbeSpec, state: probes.ProbeState, answer: ProbeAnswer) -> None:
         about = f"spec.containers{{{run.spec.name}}}"
         if answer.outcome is probes.Outcome.SUCCESS:
             if answer.message:
                 text = f"{state.kind} probe warning: {answer.message}"
                 self._event(EventType.WARNING, "ProbeWarning", text, about)
-        elif not probes.is_quiet(state):
+        elif not probes.is_quiet(state, spec):
             word = "failed" if answer.outcome is probes.Outcome.FAILURE else "errored and resulted in unknown state"
             self._event(EventType.WARNING, "Unhealthy", f"{state.kind} probe {word}: {answer.message}", about)
 
