@@ -18,7 +18,7 @@ from fairway.api.types import Object
 from fairway.apiserver import protobuf
 from fairway.apiserver.gojson import syntax_error
 from fairway.apiserver.options import FieldValidation, json_kind
-from fairway.apiserver.strategy import Strategy, load_json
+from fairway.apiserver.strategy import Strategy, load_json, strict_error
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -73,12 +73,7 @@ def judge(problems: Sequence[str], validation: FieldValidation, resource: Resour
     if not problems or validation is FieldValidation.IGNORE:
         return ()
     if validation is FieldValidation.STRICT:
-        raise ApiError(
-            400,
-            "BadRequest",
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"strict decoding error: {', '.join(problems)}",
-        )
+        raise strict_error(resource, problems)
     return tuple(problems)
 
 

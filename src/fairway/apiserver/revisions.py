@@ -22,7 +22,7 @@ import msgspec
 from fairway.api.resources import Resource
 from fairway.api.types import Key, Object
 
-DEFAULT_MAX_EVENTS = 20_000
+DEFAULT_MAX_EVENTS = 10_000
 """Events kept for watches to resume from; kube-apiserver's watch cache holds 100 to 102,400 a resource."""
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024

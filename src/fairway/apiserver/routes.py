@@ -55,11 +55,13 @@ def resolve(method: str, path: str) -> Target:
     """
     parts = path.strip("/").split("/")
     prefix, rest = _split_prefix(parts)
+    if "" in rest:
+        raise resource_not_found()
     namespace = ""
     if rest[0] == "namespaces" and len(rest) >= 3 and not _is_namespace_subresource(prefix, rest):
         namespace, rest = rest[1], rest[2:]
     resource = _BY_PREFIX_AND_PLURAL.get((prefix, rest[0]))
-    if resource is None or len(rest) > 3 or "" in rest or (namespace and not resource.namespaced):
+    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
         raise resource_not_found()
     name = rest[1] if len(rest) > 1 else ""
     if name and resource.namespaced and not namespace:
