@@ -21,7 +21,7 @@ class NoLoop:
 
 def host_at(process: subprocess.Popen[bytes], state: State) -> Host:
     spec = HostSpec(name="a", kind=HostKind.POD, hostname="a")
-    return Host(spec=spec, holder=process.pid, place=os.pidfd_open(process.pid), state=state)
+    return Host(spec=spec, holder=process.pid, place=os.pidfd_open(process.pid), made=lambda _: None, state=state)
 
 
 def signalled(state: State) -> int | None:

@@ -36,14 +36,20 @@ class State(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Host:
-    """A host and its holder. place: the holder's pidfd, for setns. marks: its namespaces, as /proc shows them."""
+    """A host and its holder.
+
+    place: the holder's pidfd, for setns. marks: its namespaces, as /proc shows them. made: who waits for it to stand.
+    waiting: who waits for it to be gone. failure: why it could not be made.
+    """
 
     spec: protocol.HostSpec
     holder: int
     place: int
+    made: Done
     state: State = State.MAKING
     marks: frozenset[str] = frozenset()
     waiting: list[Done] = field(default_factory=list)
+    failure: FairwayError | None = None
 
 
 class Hosts:
@@ -85,12 +91,12 @@ class Hosts:
         try:
             holder = self._loop.fork(
                 lambda report: hold_host(spec, report, self._visible),
-                on_report=lambda report: self._reported(host, report, done),
+                on_report=lambda report: self._reported(host, report),
                 on_exit=lambda status: self._gone(host, status),
             )
         except OSError as error:
             raise Refused(f"host {spec.name}: no process can be started: {error.strerror}") from error
-        host = Host(spec=spec, holder=holder, place=os.pidfd_open(holder))
+        host = Host(spec=spec, holder=holder, place=os.pidfd_open(holder), made=done)
         self._hosts[spec.name] = host
         return host
 
@@ -107,13 +113,14 @@ class Hosts:
             host.state = State.GOING
             self._sweep(host)
 
-    def _reported(self, host: Host, report: bytes, done: Done) -> None:
+    def _reported(self, host: Host, report: bytes) -> None:
         if report != READY:
-            done(failure_in(report) or Refused(f"host {host.spec.name}: its first process died while it was made"))
+            # It ends by itself, and is told of then: its name is free again for whoever hears of it.
+            host.failure = failure_in(report)
             return
         host.marks = frozenset(_marks(host.holder))
         host.state = State.STANDING
-        done(None)
+        host.made(None)
         if host.waiting:
             self._go(host)
 
@@ -153,11 +160,13 @@ class Hosts:
         if host.state is State.STANDING:
             log(f"host {host.spec.name}: its holder ended ({status}), so the host is gone")
         del self._hosts[host.spec.name]
-        host.state = State.GONE
+        never_stood, host.state = host.state is State.MAKING, State.GONE
         os.close(host.place)
         for pid in _members(host):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if never_stood:
+            host.made(host.failure or Refused(f"host {host.spec.name}: its first process died while it was made"))
         for done in host.waiting:
             done(None)
 
