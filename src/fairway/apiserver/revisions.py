@@ -130,10 +130,8 @@ def _record(resource: Resource, key: Key, revision: int, obj: Object, metadata: 
     ordered = {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
     if len(ordered) < len(metadata):
         ordered.update(metadata)
-    rest = {"metadata": ordered}
-    for name, value in obj.items():
-        if name not in ("kind", "apiVersion", "metadata"):
-            rest[name] = value
+    others = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
+    rest = {"metadata": ordered, **others}
     whole = {"kind": resource.kind, "apiVersion": resource.api_version, **rest}
     return Record(resource=resource, key=key, revision=revision, obj=whole, json=msgspec.json.encode(rest))
 
