@@ -6,7 +6,6 @@ belongs to one write and is committed when that write is stored, or reverted whe
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from fairway.api.resources import SERVICES
 from fairway.api.status import ApiError
 from fairway.api.types import Object
+from fairway.apiserver.copies import copy_of
 from fairway.apiserver.kinds.service_families import fill_families
 from fairway.apiserver.kinds.service_spec import (
     IPV4,
@@ -136,7 +136,7 @@ class ServiceAllocator:
         old: the stored Service of an update, None for a create. Raises ApiError, having taken nothing: 422 for a
         value that is taken or out of range, 500 where a range is full (A08).
         """
-        made = copy.deepcopy(new)
+        made = copy_of(new)
         allocation = Allocation(dry_run, self._ports, self._ranges)
         try:
             if old is None:

@@ -14,7 +14,6 @@ kind decides: uid, creationTimestamp, resourceVersion, generateName's suffix, de
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from typing import Any, ClassVar
 from fairway.api.resources import Resource
 from fairway.api.status import ApiError, Cause, causes_of
 from fairway.api.types import Object
+from fairway.apiserver.copies import copy_of
 from fairway.apiserver.schema import SCHEMA
 from fairway.apiserver.schema.decode import WrongTypeError, decode
 from fairway.apiserver.schema.model import PatchRule
@@ -86,7 +86,7 @@ class Strategy:
 
     def default(self, obj: Object) -> Object:
         """The object with every default filled in that its author left out."""
-        made = copy.deepcopy(obj)
+        made = copy_of(obj)
         self.fill(made)
         return made
 
@@ -95,7 +95,7 @@ class Strategy:
 
     def prepare_create(self, obj: Object) -> Object:
         """Without what a client may not set at creation (status), generation 1 where it is kept."""
-        made = copy.deepcopy(obj)
+        made = copy_of(obj)
         metadata = made["metadata"]
         for field in ("generation", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"):
             metadata.pop(field, None)
@@ -111,7 +111,7 @@ class Strategy:
         subresource: "" (the status is kept from old) or "status" (the spec is kept from old), for pods also "binding",
         for namespaces "finalize".
         """
-        made = copy.deepcopy(new)
+        made = copy_of(new)
         metadata, previous = made["metadata"], old["metadata"]
         metadata.pop("managedFields", None)
         for field in _SERVER_OWNED:
@@ -193,7 +193,7 @@ _SERVER_OWNED = ("generation", "creationTimestamp", "deletionTimestamp", "deleti
 
 def _keep(made: Object, old: Object, field: str) -> None:
     if field in old:
-        made[field] = copy.deepcopy(old[field])
+        made[field] = copy_of(old[field])
     else:
         made.pop(field, None)
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import ClassVar
 
 from fairway.api.status import Cause
 from fairway.api.types import Object
+from fairway.apiserver.copies import copy_of
 from fairway.apiserver.strategy import Strategy
 from fairway.apiserver.validation import names
 from fairway.apiserver.validation.field import forbidden, invalid_value, non_negative
@@ -41,9 +41,9 @@ class NamespaceStrategy(Strategy):
     def prepare_update(self, new: Object, old: Object, *, subresource: str = "") -> Object:
         made = super().prepare_update(new, old, subresource=subresource)
         if subresource == "finalize":
-            made["status"] = copy.deepcopy(old.get("status") or {})
+            made["status"] = copy_of(old.get("status") or {})
         else:
-            made["spec"] = copy.deepcopy(old.get("spec") or {})
+            made["spec"] = copy_of(old.get("spec") or {})
         return made
 
 
@@ -85,7 +85,7 @@ class NodeStrategy(Strategy):
 
 class EventStrategy(Strategy):
     allow_create_on_update = True
-    name_rule = staticmethod(names.dns_subdomain)
+    name_rule = staticmethod(names.path_segment)
     selectable: ClassVar[Mapping[str, str]] = {
         **{
             f"involvedObject.{field}": f"involvedObject.{field}"
@@ -108,6 +108,7 @@ class EventStrategy(Strategy):
 
 class LeaseStrategy(Strategy):
     allow_create_on_update = True
+    allow_unconditional_update = False
 
     def validate(self, obj: Object) -> list[Cause]:
         spec = obj["spec"]

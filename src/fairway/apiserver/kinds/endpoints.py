@@ -29,7 +29,6 @@ _MAX_HINTS = 8
 
 
 class EndpointSliceStrategy(Strategy):
-    allow_unconditional_update = True
     keeps_generation = True
 
     def fill(self, obj: Object) -> None:

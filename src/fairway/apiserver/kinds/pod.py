@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fairway.api.status import Cause
 from fairway.api.types import Object
+from fairway.apiserver.copies import copy_of
 from fairway.apiserver.kinds.pod_diff import spec_difference
 from fairway.apiserver.kinds.podspec_defaults import all_containers, fill_pod_spec
 from fairway.apiserver.kinds.podspec_validation import validate_pod_spec
@@ -61,7 +61,7 @@ class PodStrategy(Strategy):
     def prepare_update(self, new: Object, old: Object, *, subresource: str = "") -> Object:
         if subresource == "binding":
             # The server's own doing: a node and the condition PodScheduled, no change a client asked for.
-            return copy.deepcopy(new)
+            return copy_of(new)
         made = super().prepare_update(new, old, subresource=subresource)
         if old["status"].get("qosClass"):
             made["status"].setdefault("qosClass", old["status"]["qosClass"])
@@ -126,7 +126,7 @@ def _compute(resources: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _with_changes_allowed(new: Object, old: Object) -> Object:
     """The new spec with everything put back that may change: what still differs from the old one may not."""
-    munged = copy.deepcopy(new)
+    munged = copy_of(new)
     for field in ("containers", "initContainers"):
         for container, previous in zip(munged.get(field) or [], old.get(field) or [], strict=False):
             container["image"] = previous.get("image")

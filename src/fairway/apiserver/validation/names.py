@@ -5,6 +5,7 @@ Each function returns what is wrong, in the words of a real server; nothing wher
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -176,6 +177,7 @@ def port_number_or_name(port: int | str) -> list[str]:
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@functools.lru_cache(maxsize=8192)
 def parse_ip(text: str) -> IPAddress | None:
     """The address, None where it is none; leading zeros in IPv4 octets are read as decimal, as Go once did."""
     try:
@@ -224,20 +226,24 @@ def cidr(path: str, text: str) -> list[Cause]:
 
 def unicast_ip(path: str, text: str) -> list[Cause]:
     """An address traffic can be sent to: externalIPs and endpoints (core `validation.ValidateNonSpecialIP`)."""
+    return all_invalid(path, text, _not_unicast(text))
+
+
+@functools.lru_cache(maxsize=8192)
+def _not_unicast(text: str) -> tuple[str, ...]:
     parsed = parse_ip(text)
     if parsed is None:
-        return [invalid_value(path, text, "must be a valid IP address")]
+        return ("must be a valid IP address",)
     causes = []
     if parsed.is_unspecified:
-        causes.append(invalid_value(path, text, f"may not be unspecified ({text})"))
+        causes.append(f"may not be unspecified ({text})")
     if parsed.is_loopback:
-        causes.append(invalid_value(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
+        causes.append("may not be in the loopback range (127.0.0.0/8, ::1/128)")
     if parsed.is_link_local:
-        causes.append(invalid_value(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+        causes.append("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
     if any(parsed in network for network in _LINK_LOCAL_MULTICAST if network.version == parsed.version):
-        detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
-        causes.append(invalid_value(path, text, detail))
-    return causes
+        causes.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    return tuple(causes)
 
 
 _LINK_LOCAL_MULTICAST: tuple[Any, ...] = (ipaddress.ip_network("224.0.0.0/24"), ipaddress.ip_network("ff02::/16"))
