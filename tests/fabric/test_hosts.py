@@ -28,13 +28,13 @@ def signalled(state: State) -> int | None:
     """How a process ends whose pidfd has the number a host in that state once had; None if it goes on."""
     loop: Any = NoLoop()
     with subprocess.Popen(["sleep", "60"]) as process:
-        host = host_at(process, state)
         try:
+            host = host_at(process, state)
             Hosts(loop, visible=())._signal(host, signal.SIGTERM)
+            os.close(host.place)
             return process.wait(10) if state is not State.GONE else process.poll()
         finally:
             process.kill()
-            os.close(host.place)
 
 
 def test_a_host_that_is_going_hears_its_signal() -> None:
