@@ -41,7 +41,7 @@ _DRY_RUN_PORT = 32769
 """The first node port a dry run shows without taking it; further ones count up (A12)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Allocation:
     """What one write took and what it will give back: `commit` once it is stored, `revert` when it is not.
 
@@ -49,8 +49,8 @@ class Allocation:
     """
 
     dry_run: bool
-    _ports: PortRange
-    _ranges: Mapping[str, AddressRange]
+    ports: PortRange
+    ranges: Mapping[str, AddressRange]
     _taken_ports: list[int] = field(default_factory=list)
     _taken_ips: list[str] = field(default_factory=list)
     _released_ports: list[int] = field(default_factory=list)
@@ -66,23 +66,23 @@ class Allocation:
         if self.dry_run:
             return
         for port in node_ports:
-            self._ports.release(port)
+            self.ports.release(port)
         for ip in ips:
-            if family_of(ip) in self._ranges:
-                self._ranges[family_of(ip)].release(ip)
+            if family_of(ip) in self.ranges:
+                self.ranges[family_of(ip)].release(ip)
 
     def take_port(self, port: int) -> None:
         """Raises RangeError. A dry run only looks whether the port is taken, not whether it is in range."""
         if self.dry_run:
-            if self._ports.has(port) or port in self._taken_ports:
+            if self.ports.has(port) or port in self._taken_ports:
                 raise RangeError("provided port is already allocated")
         else:
-            self._ports.take(port)
+            self.ports.take(port)
         self._taken_ports.append(port)
 
     def next_port(self, rng: random.Random) -> int:
         """Raises RangeError."""
-        port = max([_DRY_RUN_PORT - 1, *self._taken_ports]) + 1 if self.dry_run else self._ports.next(rng)
+        port = max([_DRY_RUN_PORT - 1, *self._taken_ports]) + 1 if self.dry_run else self.ports.next(rng)
         self._taken_ports.append(port)
         return port
 
@@ -91,7 +91,7 @@ class Allocation:
 
     def take_ip(self, ip: str) -> None:
         """Raises RangeError."""
-        found = self._ranges[family_of(ip)]
+        found = self.ranges[family_of(ip)]
         found.take(ip)
         if self.dry_run:
             found.release(ip)
@@ -101,8 +101,8 @@ class Allocation:
     def next_ip(self, family: str, rng: random.Random) -> str:
         """Raises RangeError. A dry run shows the network's own address: looking for a free one would be a race."""
         if self.dry_run:
-            return str(self._ranges[family].network.network_address)
-        ip = self._ranges[family].next(rng)
+            return str(self.ranges[family].network.network_address)
+        ip = self.ranges[family].next(rng)
         self._taken_ips.append(ip)
         return ip
 
@@ -137,7 +137,7 @@ class ServiceAllocator:
         value that is taken or out of range, 500 where a range is full (A08).
         """
         made = copy_of(new)
-        allocation = Allocation(dry_run, self._ports, self._ranges)
+        allocation = Allocation(dry_run=dry_run, ports=self._ports, ranges=self._ranges)
         try:
             if old is None:
                 self._create(made, allocation)
@@ -150,7 +150,7 @@ class ServiceAllocator:
 
     def release(self, service: Object) -> None:
         """Gives back what a Service held that is now deleted from the store."""
-        gone = Allocation(False, self._ports, self._ranges)
+        gone = Allocation(dry_run=False, ports=self._ports, ranges=self._ranges)
         for ip in _held_ips(service["spec"]):
             gone.release_ip(ip)
         for port in _held_ports(service["spec"]):
