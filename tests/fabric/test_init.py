@@ -317,3 +317,52 @@ def test_a_service_of_no_host_runs_where_the_links_meet_and_the_bridge_knows_no_
         os.close(writing)
     assert (name, links) == ("bridged", ["fairway0", "lo", "veth0", "veth1", "veth2"])
     assert values == {"net/ipv4/ip_forward": "1\n"} | {key: "0\n" for key in values if "bridge" in key}
+
+
+def test_a_write_to_a_closed_connection_is_an_error_for_a_service_and_not_its_end(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+
+    def write(config: Mapping[str, Any]) -> int:
+        near, far = socket.socketpair()
+        far.close()
+        try:
+            near.send(b"x")
+        except BrokenPipeError:
+            os.write(config["fds"]["out"], b"an error\n")
+        signal.pause()
+        return 0
+
+    spec = ServiceSpec(
+        name="write", host="alpha", program="write", config={}, log=tmp_path / "log", fds={"out": writing}
+    )
+    started = start(
+        topology(),
+        socket_path=tmp_path / "init.sock",
+        log_path=tmp_path / "init.log",
+        programs={"write": write},
+        services=[spec],
+    )
+    try:
+        os.close(writing)
+        with open(reading) as lines:
+            assert lines.readline() == "an error\n"
+            assert [record.starts for record in list_services(tmp_path / "init.sock")] == [1]
+            end(started.pid, started.start_time, patience_s=PATIENCE_S)
+    finally:
+        end(started.pid, started.start_time, patience_s=PATIENCE_S)
+
+
+def test_another_user_is_told_that_the_lab_is_not_his() -> None:
+    with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as up:
+        Path(folder).chmod(0o755)
+        up.socket.chmod(0o666)
+
+        def as_nobody() -> str:
+            become_nobody()
+            try:
+                return str(list_hosts(up.socket))
+            except Refused as error:
+                return str(error)
+
+        told = "this lab is another user's" if os.geteuid() == 0 else str(list_hosts(up.socket))
+        assert result_of(forked(as_nobody)) == told

@@ -76,15 +76,21 @@ def _exit_with(child: Callable[[], int]) -> NoReturn:
 
 
 def reset_handlers() -> None:
-    """Every signal's action back to its default; which are blocked stays."""
+    """Every signal's action as Python itself starts with, but for SIGINT, which ends the process; the mask stays.
+
+    Python ignores SIGPIPE and SIGXFSZ, so that a write fails with an exception and does not end the process.
+    """
+    ignored = {signal.SIGPIPE, signal.SIGXFSZ}
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) != signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
+        action = signal.SIG_IGN if number in ignored else signal.SIG_DFL
+        if signal.getsignal(number) != action:
+            signal.signal(number, action)
 
 
-def reset_signals() -> None:
-    """Every signal as a program expects to find it: default and unblocked."""
-    reset_handlers()
+def _default_signals() -> None:
+    """Every signal as a program that is executed expects to find it: its default, and unblocked."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -171,7 +177,7 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
         _change_directory(request.cwd)
     except (OSError, FairwayError) as error:
         return fail(report, Refused(f"host {request.host}: {_text(error)}"))
-    reset_signals()
+    _default_signals()
     try:
         _become(request.argv, request.env)
     except (OSError, ValueError) as error:
@@ -195,7 +201,7 @@ def run_service(
         setns(place, HOST_NAMESPACES)
     os.chdir("/")
     close_all_but(descriptors.values())
-    reset_signals()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return program({**config, "fds": dict(descriptors)} if descriptors else config)
 
 
@@ -232,7 +238,7 @@ def _cannot_execute(request: protocol.Spawn, error: OSError | ValueError) -> pro
 
 def fail(report: int, error: FairwayError) -> int:
     """Tell the parent why, as a Failure; the exit code to end with."""
-    os.write(report, protocol.encode(protocol.failure_of(0, error)))
+    os.write(report, protocol.encode(protocol.failure_of(protocol.NO_REQUEST, error)))
     return 1
 
 

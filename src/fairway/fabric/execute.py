@@ -79,12 +79,16 @@ class _Connection:
     def ask(self, request: protocol.Request, descriptors: Sequence[int] = ()) -> protocol.Answer:
         """Send a request and wait for its answer; an Exited that comes first is kept. Raises what it failed with."""
         data = protocol.encode(request)
-        while data:
-            data = data[send_with_descriptors(self._socket, data, descriptors) :]
-            descriptors = ()
+        try:
+            while data:
+                data = data[send_with_descriptors(self._socket, data, descriptors) :]
+                descriptors = ()
+        except ConnectionError:
+            # It is closed at the other end; why, if that was said, is still to be read.
+            pass
         while True:
             for reply in self._received:
-                if isinstance(reply, protocol.Exited) or reply.id != request.id:
+                if isinstance(reply, protocol.Exited) or reply.id not in (request.id, protocol.NO_REQUEST):
                     continue
                 self._received.remove(reply)
                 if isinstance(reply, protocol.Failure):

@@ -90,7 +90,7 @@ def decode(line: bytes) -> Message:
 
 def tell_failure(channel: socket.socket, error: FairwayError) -> None:
     """Tell the caller why there will be no lab."""
-    _tell(channel, Failed(failure=protocol.failure_of(0, error)))
+    _tell(channel, Failed(failure=protocol.failure_of(protocol.NO_REQUEST, error)))
 
 
 class FirstProcess:

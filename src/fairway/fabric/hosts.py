@@ -126,7 +126,7 @@ class Hosts:
 
     def _sweep(self, host: Host) -> None:
         """Kill all but the holder; come back when they have ended, for what they may have started; then the holder."""
-        pids = [pid for pid in _members(host) if pid != host.holder]
+        pids = [pid for pid in _members(host) if pid != host.holder or host.state is State.GONE]
         if not pids:
             self._signal(host, signal.SIGTERM)
             self._loop.after(_HOLDER_PATIENCE_S, lambda: self._signal(host, signal.SIGKILL))
@@ -162,9 +162,7 @@ class Hosts:
         del self._hosts[host.spec.name]
         never_stood, host.state = host.state is State.MAKING, State.GONE
         os.close(host.place)
-        for pid in _members(host):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._sweep(host)
         if never_stood:
             host.made(host.failure or Refused(f"host {host.spec.name}: its first process died while it was made"))
         for done in host.waiting:

@@ -233,6 +233,9 @@ def _launch(plan: Plan, channel: socket.socket) -> int:
     reset_handlers()
     descriptors = {descriptor for service in plan.services for descriptor in service.fds.values()}
     close_all_but({channel.fileno(), *descriptors})
+    for descriptor in descriptors:
+        # For forked programs only: what is executed in a host gets its three standard streams and no more.
+        os.set_inheritable(descriptor, False)
     try:
         redirect_output(plan.log_path)
         leave_machine()

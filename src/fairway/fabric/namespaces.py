@@ -40,6 +40,17 @@ _NETLINK_NETFILTER = 12
 """linux/netlink.h"""
 
 
+_USER_NAMESPACE_SETTINGS = (
+    ("user/max_user_namespaces", "0", "10000"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+)
+"""Files under /proc/sys, the value that keeps ordinary users from user namespaces, and one that does not.
+
+The first is in every kernel (namespaces(7)), the second a patch of Debian's, the third of Ubuntu's.
+"""
+
+
 def needs_user_namespace() -> bool:
     """Whether the caller lacks what making the other namespaces takes."""
     wanted = 1 << _CAP_SYS_ADMIN | 1 << _CAP_NET_ADMIN
@@ -88,22 +99,19 @@ def why_no_namespaces(number: int, *, rootless: bool, setting: Callable[[str], s
     number: errno. setting: the text of a file under /proc/sys/, None where this kernel has no such file.
     """
     what = f"namespaces cannot be made ({os.strerror(number)})"
-    if number == errno.ENOSPC or setting("user/max_net_namespaces") == "0":
+    if rootless:
+        for name, wrong, right in _USER_NAMESPACE_SETTINGS:
+            if setting(name) == wrong:
+                key = name.replace("/", ".")
+                return (
+                    f"{what}: this machine gives ordinary users no user namespaces; "
+                    f"run as root, or as root run: sysctl -w {key}={right}"
+                )
+    if number == errno.ENOSPC:
         return f"{what}: the limits in /proc/sys/user/max_*_namespaces are reached; raise them with sysctl"
-    if not rootless:
-        return f"{what}: the container around this process forbids it; start that with --privileged"
-    for name, wrong, right in (
-        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-    ):
-        if setting(name) == wrong:
-            return f"{what}: this machine gives ordinary users no user namespaces; run as root, or as root run: {right}"
-    return f"{what}: run as root; in a container, start that with --privileged"
+    if rootless:
+        return f"{what}: run as root; in a container, start that with --privileged"
+    return f"{what}: the container around this process forbids it; start that with --privileged"
 
 
 def check_support() -> list[Unsupported]:

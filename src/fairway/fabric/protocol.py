@@ -24,6 +24,9 @@ _HOST_NAME = re.compile(r"[a-z0-9][-a-z0-9._/]{0,316}")
 _MAX_HOSTNAME = 64
 """__NEW_UTS_LEN (linux/utsname.h)"""
 
+NO_REQUEST = 0
+"""The `id` that no request has."""
+
 SPAWN_DESCRIPTORS = 3
 """Standard input, output and error, in this order."""
 
@@ -180,7 +183,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="ans
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="failure"):
-    """The request changed nothing; `message` is one line for a person. `id` is 0 for a line that was no request."""
+    """The request changed nothing; `message` is one line for a person.
+
+    `id` is NO_REQUEST where it is the connection that is refused; it is closed after that.
+    """
 
     id: int
     reason: Reason

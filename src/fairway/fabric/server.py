@@ -71,7 +71,9 @@ class Server:
             return
         if peer_uid(client) != self._user:
             log(f"a client of user {peer_uid(client)} is turned away: the lab is of user {self._user}")
-            client.close()
+            refusal = protocol.failure_of(protocol.NO_REQUEST, Refused("this lab is another user's"))
+            with client, suppress(OSError):
+                client.send(protocol.encode(refusal))
             return
         client.setblocking(False)
         connection = _Connection(client)
@@ -97,7 +99,7 @@ class Server:
         try:
             request = protocol.decode_request(line)
         except Refused as error:
-            self._reply(connection, protocol.failure_of(0, error))
+            self._reply(connection, protocol.failure_of(protocol.NO_REQUEST, error))
             self._break(connection, str(error))
             return
         try:

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from fairway.base.errors import Refused, Retry
+from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
 from fairway.fabric.execute import exec_in_host, list_hosts, list_services
 from fairway.fabric.protocol import CannotExecute, HostKind, HostRecord, HostSpec, ServiceRecord
@@ -96,6 +96,7 @@ class Spawner:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._lines = protocol.Lines()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._error: FairwayError = Retry("the connection to the lab's first process is lost", after_s=1.0)
         self._loop.add_reader(connection.fileno(), self._readable)
 
     @classmethod
@@ -186,7 +187,7 @@ class Spawner:
     async def _ask(self, request: protocol.Request, descriptors: Sequence[int] = ()) -> _Reply:
         line = protocol.encode(request)
         if self._ended.done():
-            raise _lost()
+            raise self._error
         future: asyncio.Future[_Reply] = self._loop.create_future()
         self._pending[request.id] = future
         # Duplicates, because a cancelled caller may close its own before they have left.
@@ -202,7 +203,11 @@ class Spawner:
 
     def _post(self, line: bytes, descriptors: list[int]) -> None:
         """Queue one whole line: nothing that happens to its caller can leave half of it on the wire."""
-        self._outbox.append(_Parcel(data=line, descriptors=descriptors))
+        parcel = _Parcel(data=line, descriptors=descriptors)
+        if self._ended.done():
+            parcel.close()
+            return
+        self._outbox.append(parcel)
         if len(self._outbox) == 1 and not self._flush():
             self._loop.add_writer(self._socket.fileno(), self._flush)
 
@@ -215,14 +220,20 @@ class Spawner:
             except BlockingIOError:
                 return False
             except OSError:
-                self._end()
-                return True
+                # The other end is closed; what it has said before, or the end of it, comes to `_readable`.
+                self._discard()
+                break
             parcel.close()
             parcel.data = parcel.data[sent:]
             if not parcel.data:
                 self._outbox.popleft()
         self._loop.remove_writer(self._socket.fileno())
         return True
+
+    def _discard(self) -> None:
+        for parcel in self._outbox:
+            parcel.close()
+        self._outbox.clear()
 
     def _readable(self) -> None:
         try:
@@ -237,8 +248,8 @@ class Spawner:
         try:
             for line in self._lines.feed(data):
                 self._receive(protocol.decode_reply(line))
-        except Refused:
-            self._end()
+        except Refused as error:
+            self._end(error)
 
     def _receive(self, reply: protocol.Reply) -> None:
         match reply:
@@ -256,6 +267,8 @@ class Spawner:
                     future.set_result(_Reply(answer=reply, exited=exited))
                 elif (request := self._abandoned.pop(request_id, None)) is not None:
                     self._undo(request, reply)
+            case protocol.Failure(id=protocol.NO_REQUEST):
+                self._end(protocol.error_of(reply))
             case protocol.Failure(id=request_id):
                 self._abandoned.pop(request_id, None)
                 future = self._pending.pop(request_id, None)
@@ -274,23 +287,19 @@ class Spawner:
                 return
         self._post(protocol.encode(undo), [])
 
-    def _end(self) -> None:
+    def _end(self, error: FairwayError | None = None) -> None:
+        """The connection is over: everybody who waits for an answer or an exit gets the error."""
         if self._ended.done():
             return
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
-        for parcel in self._outbox:
-            parcel.close()
-        self._outbox.clear()
+        self._discard()
+        self._error = error or self._error
         self._ended.set_result(None)
         waiting: list[asyncio.Future[Any]] = [*self._pending.values(), *self._exits.values()]
         for future in waiting:
             if not future.done():
-                future.set_exception(_lost())
+                future.set_exception(self._error)
                 future.exception()  # marks it as seen: not everybody waits for a process's end
         self._pending.clear()
         self._exits.clear()
-
-
-def _lost() -> Retry:
-    return Retry("the connection to the lab's first process is lost", after_s=1.0)
