@@ -21,7 +21,7 @@ from typing import Any
 from fairway.fabric import network
 from fairway.fabric.children import fork
 from fairway.fabric.init import Program, ServiceSpec, Started, end, start
-from fairway.fabric.namespaces import in_network_of
+from fairway.fabric.namespaces import in_network_of, leave_machine
 from fairway.fabric.spawner import Spawner
 from fairway.fabric.steps import CreateHost, RemoveHost, resolve, undo
 from fairway.fabric.syscalls import Namespace, setns
@@ -293,6 +293,24 @@ def result_of(child: tuple[int, int]) -> Any:
     answer = json.loads(text)
     assert "error" not in answer, answer["error"]
     return answer["result"]
+
+
+def in_scratch_network(function: Callable[[], object]) -> object:
+    """What a function returns that runs in a network namespace of its own."""
+
+    def inside() -> object:
+        leave_machine()
+        reading, writing = os.pipe()
+
+        def report() -> int:
+            os.write(writing, repr(function()).encode())
+            return 0
+
+        os.waitpid(fork(report), 0)
+        os.close(writing)
+        return os.read(reading, 1 << 16).decode()
+
+    return result_of(forked(inside))
 
 
 def kill(pid: int) -> None:

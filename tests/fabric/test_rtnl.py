@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
 from fairway.fabric import rtnl
-from fairway.fabric.children import fork
-from fairway.fabric.namespaces import leave_machine
-from tests.fabric.labs import forked, result_of
+from tests.fabric.labs import in_scratch_network
 
 
 def test_an_address_carries_its_broadcast_and_is_made_only_if_it_is_not_there() -> None:
@@ -58,24 +54,6 @@ def test_a_link_is_taken_up_by_name() -> None:
     assert rtnl.set_link("eth0", up=True).data.hex(" ", 4) == (
         "2c000000 10000500 00000000 00000000 00000000 00000000 01000000 01000000 09000300 65746830 00000000"
     )
-
-
-def in_scratch_network(function: Callable[[], object]) -> object:
-    """What a function returns that runs in a network namespace of its own."""
-
-    def inside() -> object:
-        leave_machine()
-        reading, writing = os.pipe()
-
-        def report() -> int:
-            os.write(writing, repr(function()).encode())
-            return 0
-
-        os.waitpid(fork(report), 0)
-        os.close(writing)
-        return os.read(reading, 1 << 16).decode()
-
-    return result_of(forked(inside))
 
 
 @pytest.mark.kernel

@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fairway.base.errors import FairwayError, Refused
+from fairway.base.errors import FairwayError, Refused, Unsupported
 from fairway.fabric import protocol
 from fairway.fabric.hostfiles import furnish
+from fairway.fabric.lack import why_no_namespaces
 from fairway.fabric.syscalls import (
     HOST_NAMESPACES,
     Namespace,
+    kernel_setting,
     mount_proc,
     mount_sysfs,
     set_loopback_up,
@@ -127,13 +129,13 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) ->
     close_all_but({report})
     set_process_name(spec.name)
     try:
-        unshare(HOST_NAMESPACES)
+        _leave_lab()
         socket.sethostname(spec.hostname)
         mount_sysfs()
         furnish(spec.files, hidden=spec.hidden, visible=dict.fromkeys((*visible, *spec.visible)))
         set_loopback_up()
     except (OSError, FairwayError) as error:
-        return fail(report, Refused(f"host {spec.name}: {_text(error)}"))
+        return fail(report, _about(f"host {spec.name}", error))
     os.chdir("/")
     os.write(report, READY)
     os.close(report)
@@ -176,7 +178,7 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         _change_directory(request.cwd)
     except (OSError, FairwayError) as error:
-        return fail(report, Refused(f"host {request.host}: {_text(error)}"))
+        return fail(report, _about(f"host {request.host}", error))
     _default_signals()
     try:
         _become(request.argv, request.env)
@@ -242,7 +244,18 @@ def fail(report: int, error: FairwayError) -> int:
     return 1
 
 
-def _text(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    return str(error)
+def _about(what: str, error: OSError | FairwayError) -> FairwayError:
+    """The error as one of ours that begins with the name of the object."""
+    if isinstance(error, Unsupported):
+        return Unsupported(f"{what}: {error}")
+    if isinstance(error, FairwayError):
+        return Refused(f"{what}: {error}")
+    return Refused(f"{what}: {error.filename}: {error.strerror}" if error.filename else f"{what}: {error.strerror}")
+
+
+def _leave_lab() -> None:
+    try:
+        unshare(HOST_NAMESPACES)
+    except OSError as error:
+        why = why_no_namespaces(error.errno or 0, rootless=False, setting=kernel_setting)
+        raise Unsupported(why) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
-from fairway.base.errors import FairwayError, Refused
+from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
 from fairway.fabric.children import READY, hold_host
 from fairway.fabric.loop import Loop, log
@@ -95,7 +95,7 @@ class Hosts:
                 on_exit=lambda status: self._gone(host, status),
             )
         except OSError as error:
-            raise Refused(f"host {spec.name}: no process can be started: {error.strerror}") from error
+            raise Retry(f"host {spec.name}: no process can be started: {error.strerror}", after_s=1.0) from error
         host = Host(spec=spec, holder=holder, place=os.pidfd_open(holder), made=done)
         self._hosts[spec.name] = host
         return host

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -17,8 +16,17 @@ from typing import TypeVar
 
 from fairway.base.errors import Unsupported
 from fairway.fabric.children import fork
+from fairway.fabric.lack import why_no_namespaces
 from fairway.fabric.rtnl import RouteSocket, RtnlError, new_bridge, new_veth
-from fairway.fabric.syscalls import HOST_NAMESPACES, Namespace, keep_mounts_private, mount_proc, setns, unshare
+from fairway.fabric.syscalls import (
+    HOST_NAMESPACES,
+    Namespace,
+    keep_mounts_private,
+    kernel_setting,
+    mount_proc,
+    setns,
+    unshare,
+)
 
 T = TypeVar("T")
 
@@ -38,17 +46,6 @@ _NFT_GET_GENERATION = struct.pack("=IHHIIBBH", 20, 10 << 8 | 16, 0x1 | 0x4, 1, 0
 _NLMSG_ERROR = 2
 _NETLINK_NETFILTER = 12
 """linux/netlink.h"""
-
-
-_USER_NAMESPACE_SETTINGS = (
-    ("user/max_user_namespaces", "0", "10000"),
-    ("kernel/unprivileged_userns_clone", "0", "1"),
-    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
-)
-"""Files under /proc/sys, the value that keeps ordinary users from user namespaces, and one that does not.
-
-The first is in every kernel (namespaces(7)), the second a patch of Debian's, the third of Ubuntu's.
-"""
 
 
 def needs_user_namespace() -> bool:
@@ -75,7 +72,7 @@ def leave_machine() -> None:
             Path("/proc/self/uid_map").write_text(f"0 {user} 1")
             Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError as error:
-        raise Unsupported(why_no_namespaces(error.errno or 0, rootless=rootless, setting=_setting)) from error
+        raise Unsupported(why_no_namespaces(error.errno or 0, rootless=rootless, setting=kernel_setting)) from error
 
 
 def settle() -> None:
@@ -91,27 +88,6 @@ def settle() -> None:
             f"a /proc of the lab's own cannot be mounted ({error.strerror}): the container around it hides parts of "
             "/proc; start that with --privileged or --security-opt systempaths=unconfined"
         ) from error
-
-
-def why_no_namespaces(number: int, *, rootless: bool, setting: Callable[[str], str | None]) -> str:
-    """Why unshare failed, and the way out, as one line.
-
-    number: errno. setting: the text of a file under /proc/sys/, None where this kernel has no such file.
-    """
-    what = f"namespaces cannot be made ({os.strerror(number)})"
-    if rootless:
-        for name, wrong, right in _USER_NAMESPACE_SETTINGS:
-            if setting(name) == wrong:
-                key = name.replace("/", ".")
-                return (
-                    f"{what}: this machine gives ordinary users no user namespaces; "
-                    f"run as root, or as root run: sysctl -w {key}={right}"
-                )
-    if number == errno.ENOSPC:
-        return f"{what}: the limits in /proc/sys/user/max_*_namespaces are reached; raise them with sysctl"
-    if rootless:
-        return f"{what}: run as root; in a container, start that with --privileged"
-    return f"{what}: the container around this process forbids it; start that with --privileged"
 
 
 def check_support() -> list[Unsupported]:
@@ -213,13 +189,6 @@ def _has_nf_tables() -> bool:
             return kind != _NLMSG_ERROR or error == 0
     except OSError:
         return False
-
-
-def _setting(name: str) -> str | None:
-    try:
-        return Path("/proc/sys", name).read_text().strip()
-    except OSError:
-        return None
 
 
 def _version(release: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from fairway.base.errors import FairwayError, Refused
+from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
 from fairway.fabric.children import execute
 from fairway.fabric.hosts import Host, Hosts
@@ -178,7 +178,7 @@ class Server:
             connection.pids.add(pid)
             self._spawned[pid] = _Spawned(host, request.new_pid_namespace)
         except OSError as error:
-            raise Refused(f"host {request.host}: no process can be started: {error.strerror}") from error
+            raise Retry(f"host {request.host}: no process can be started: {error.strerror}", after_s=1.0) from error
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from enum import IntFlag
+from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -136,6 +137,14 @@ def set_loopback_up() -> None:
         request = _IFREQ_FLAGS.pack(b"lo", 0)
         _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", flags | _IFF_UP))
+
+
+def kernel_setting(name: str) -> str | None:
+    """A file under /proc/sys; None where this kernel has no such file, or does not show it."""
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None
 
 
 def _check(result: int, name: str | None = None) -> int:
