@@ -48,14 +48,20 @@ class RecordedAddresses:
 
     def __init__(self, failures: int = 0) -> None:
         self.done: list[tuple[str, IPv4Address]] = []
+        self.there: set[IPv4Address] = set()
         self.failures = failures
         self.moved = asyncio.Condition()
 
+    async def held(self) -> frozenset[IPv4Address]:
+        return frozenset(self.there)
+
     async def add(self, address: IPv4Address) -> None:
         await self._do("add", address)
+        self.there.add(address)
 
     async def remove(self, address: IPv4Address) -> None:
         await self._do("remove", address)
+        self.there.remove(address)
 
     async def _do(self, what: str, address: IPv4Address) -> None:
         async with self.moved:
@@ -96,3 +102,16 @@ async def test_what_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
         running.cancel()
 
     assert link.done == [("add", A)]
+
+
+async def test_what_an_earlier_life_left_behind_goes_once_it_is_known_to_be_unwanted() -> None:
+    link = RecordedAddresses()
+    link.there = {A, B}
+    holder = VipHolder(link)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(holder.run())
+        holder.want(frozenset({B}))
+        await link.until(1)
+        running.cancel()
+
+    assert (link.done, link.there) == ([("remove", A)], {B})

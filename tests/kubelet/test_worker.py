@@ -113,12 +113,12 @@ async def test_a_container_knows_its_services_its_pod_and_its_node(run_node: Run
 
 
 async def test_init_containers_run_one_after_another_before_the_others(run_node: RunNode, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
+    trace, up = tmp_path / "trace", tmp_path / "up"
     async with run_node() as node:
         await node.apply(
             pod_object(
                 "web",
-                shell(f"echo main >> {trace}; exec sleep infinity"),
+                shell(f"echo main >> {trace}; touch {up}; exec sleep infinity", readinessProbe=exists(up)),
                 initContainers=[shell(f"echo one >> {trace}", "one"), shell(f"echo two >> {trace}", "two")],
             )
         )

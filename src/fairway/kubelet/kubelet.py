@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import load_kubeconfig
 
 WORKER_RETRY_S = 5.0
+STOP_S = 5.0
+"""How long all pods together may take to stop when the kubelet ends."""
+MAX_DESCRIPTORS = 65536
+"""Each container takes three, and 110 pods may have many; the usual limit of 1024 is for programs that use select."""
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - as a kubelet listens; the certificate is the guard
 
 _log = logging.getLogger(__name__)
@@ -44,6 +49,7 @@ class PodManager:
     group: asyncio.TaskGroup
     _workers: dict[str, PodWorker] = field(default_factory=dict)
     _by_key: dict[Key, str] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stopping: bool = False
 
     def on_change(self, change: Change[Object]) -> None:
@@ -66,7 +72,9 @@ class PodManager:
         worker = PodWorker(self.tools, obj)
         self._workers[worker.pod.uid] = worker
         self._by_key[key] = worker.pod.uid
-        self.group.create_task(self._run(key, worker, predecessor))
+        task = self.group.create_task(self._run(key, worker, predecessor))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, key: Key, worker: PodWorker, predecessor: PodWorker | None) -> None:
         if predecessor is not None:
@@ -85,13 +93,14 @@ class PodManager:
             del self._by_key[key]
 
     async def stop(self) -> None:
-        """End every pod's containers; the pods stay in the API."""
+        """End every pod's containers; the pods stay in the API. Who cannot end in time is cut short."""
         self._stopping = True
-        workers = list(self._workers.values())
-        for worker in workers:
+        for worker in self._workers.values():
             worker.shut_down()
-        for worker in workers:
-            await worker.finished.wait()
+        if tasks := list(self._tasks):
+            _, late = await asyncio.wait(tasks, timeout=STOP_S)
+            for task in late:
+                task.cancel()
 
     # For the server.
 
@@ -223,6 +232,9 @@ async def _main(config: KubeletConfig) -> None:
 def run(config: KubeletConfig) -> int:
     """Run a node's kubelet in this process, inside the node's namespaces, until SIGTERM: 0, or 1 after an error."""
     code = 0
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
         asyncio.run(_main(config))
     except* (FairwayError, OSError) as group:

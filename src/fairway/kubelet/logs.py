@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -17,6 +18,8 @@ MAX_FILE_BYTES = 10 * 1024 * 1024
 
 _READ_BYTES = 64 * 1024
 
+_log = logging.getLogger(__name__)
+
 
 class ContainerLog:
     """The log of one run of a container: a file, and who follows it."""
@@ -26,8 +29,9 @@ class ContainerLog:
         self._now_ns = now_ns
         self._grown = asyncio.Event()
         self._ended = False
+        self._lossy = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = _create(path)
         self._size = 0
 
     def splitter(self, stream: Stream) -> LogStream:
@@ -45,16 +49,22 @@ class ContainerLog:
         data = b"".join(entries)
         if not data or self._ended:
             return
-        if self._size + len(data) > MAX_FILE_BYTES and self._size:
-            self._rotate()
-        os.write(self._fd, data)
+        try:
+            if self._size + len(data) > MAX_FILE_BYTES and self._size:
+                self._rotate()
+            os.write(self._fd, data)
+        except OSError as error:  # a full disk costs the log, not the container
+            if not self._lossy:
+                _log.warning("%s loses entries: %s", self.path, error)
+            self._lossy = True
+            return
         self._size += len(data)
         self._notify()
 
     def _rotate(self) -> None:
-        os.close(self._fd)
         self.path.replace(self.path.with_suffix(".log.1"))
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        old, self._fd = self._fd, _create(self.path)
+        os.close(old)
         self._size = 0
 
     def _notify(self) -> None:
@@ -111,6 +121,10 @@ class LogStream:
 
     def end(self) -> None:
         self._append(list(self._splitter.end(format_time(self._now_ns()))))
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def _same_file(fd: int, path: Path) -> bool:

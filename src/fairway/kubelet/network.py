@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+import os
+import socket
+import struct
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from fairway.api.types import Key
+from fairway.base.errors import Refused
 from fairway.fabric.network import add_address, attach_pod, detach_pod, host_interface_name, remove_address
+from fairway.fabric.steps import UPLINK
+
+_RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 22, 2, 3
+_NLM_F_REQUEST_DUMP = 0x301
+_IFA_LOCAL = 2
+_HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+"""linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h"""
 
 
 class NodeNetwork:
@@ -16,12 +27,17 @@ class NodeNetwork:
 
     async def attach(self, pod: Key, pid: int, address: IPv4Address) -> None:
         """A link between the node and the network namespace of process `pid`, with the address. Raises Refused."""
-        await attach_pod(
-            host_interface=host_interface_name(pod.namespace, pod.name),
-            pid=pid,
-            address=address,
-            pod_cidr=self._pod_cidr,
-        )
+        interface = host_interface_name(pod.namespace, pod.name)
+
+        async def link() -> None:
+            await attach_pod(host_interface=interface, pid=pid, address=address, pod_cidr=self._pod_cidr)
+
+        try:
+            await link()
+        except Refused:
+            # The link of the last pod of this name goes only when the kernel gets to its namespace.
+            await detach_pod(interface)
+            await link()
 
     async def detach(self, pod: Key) -> None:
         """Take the pod's link away; no error when it is gone."""
@@ -29,7 +45,15 @@ class NodeNetwork:
 
 
 class NodeAddresses:
-    """Addresses on the node's own link."""
+    """Load balancer addresses on the node's own link: those of a single host (/32), which its own is not."""
+
+    async def held(self) -> frozenset[IPv4Address]:
+        """Those that are there now. Raises Refused."""
+        try:
+            found = link_addresses(socket.if_nametoindex(UPLINK))
+        except OSError as error:
+            raise Refused(f"addresses on {UPLINK}: {error}") from error
+        return frozenset(address.ip for address in found if address.network.prefixlen == 32)
 
     async def add(self, address: IPv4Address) -> None:
         """Have the address, and tell the neighbours. Raises Refused."""
@@ -38,3 +62,38 @@ class NodeAddresses:
     async def remove(self, address: IPv4Address) -> None:
         """Have it no more; no error when it is gone. Raises Refused."""
         await remove_address(address)
+
+
+def link_addresses(index: int) -> list[IPv4Interface]:
+    """The IPv4 addresses of a link in this process's network namespace. Raises OSError."""
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    length = _HEADER.size + _IFADDRMSG.size
+    with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as route:
+        route.send(
+            _HEADER.pack(length, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0) + _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+        )
+        found: list[IPv4Interface] = []
+        while True:
+            data = route.recv(1 << 16)
+            at = 0
+            while at < len(data):
+                size, message, *_ = _HEADER.unpack_from(data, at)
+                if message == _NLMSG_DONE:
+                    return found
+                if message == _NLMSG_ERROR:
+                    number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                    raise OSError(number, os.strerror(number))
+                found += _address(data[at + _HEADER.size : at + size], index)
+                at += (size + 3) & ~3
+
+
+def _address(body: bytes, index: int) -> list[IPv4Interface]:
+    """The local address in an RTM_NEWADDR, if it is one of that link."""
+    _, prefix, _, _, link = _IFADDRMSG.unpack_from(body)
+    at = _IFADDRMSG.size
+    while link == index and at < len(body):
+        size, kind = _ATTRIBUTE.unpack_from(body, at)
+        if kind == _IFA_LOCAL:
+            return [IPv4Interface((body[at + _ATTRIBUTE.size : at + size], prefix))]
+        at += (size + 3) & ~3
+    return []

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fairway.api.types import Key, Object
-from fairway.base.errors import Refused
-from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec
+from fairway.base.errors import Refused, Retry
+from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
 from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
 from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
@@ -26,6 +26,9 @@ from fairway.kubelet.pod import ContainerSpec, PodSpec
 
 OUTPUT_ENDS_S = 0.25
 """The outputs of a process that has ended are read for so long at most: somebody else may hold them open."""
+
+START_RETRY_S = 5.0
+"""When the kubelet itself lacks something to start a container with, such as room for its log."""
 
 
 class Process(Protocol):
@@ -229,15 +232,18 @@ class Runtime:
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir
-        log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
         try:
-            return await self._spawn(sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty)
-        except (CannotExecute, Refused) as error:
-            log.close()
+            log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
+            try:
+                return await self._spawn(sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty)
+            except BaseException:
+                log.close()
+                raise
+        except Refused as error:  # CannotExecute is one
             raise StartError(f"failed to start container {container.name!r}: {error}") from error
-        except BaseException:
-            log.close()
-            raise
+        except OSError as error:
+            message = f"cannot start container {container.name!r} now: {error}"
+            raise Retry(message, after_s=START_RETRY_S) from error
 
     async def _spawn(
         self,

@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class Addresses(Protocol):
-    """Puts addresses on the node's link, all in the caller's network namespace; repeating either is no error."""
+    """Addresses on the node's link, all in the caller's network namespace; repeating add or remove is no error."""
+
+    async def held(self) -> frozenset[IPv4Address]:
+        """The load balancer addresses that are on the link now."""
 
     async def add(self, address: IPv4Address) -> None: ...
 
@@ -49,8 +52,7 @@ class VipHolder:
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
-        self._wanted: frozenset[IPv4Address] = frozenset()
-        self._held: set[IPv4Address] = set()
+        self._wanted: frozenset[IPv4Address] | None = None
         self._changed = asyncio.Event()
 
     def want(self, wanted: frozenset[IPv4Address]) -> None:
@@ -69,11 +71,20 @@ class VipHolder:
                 await asyncio.sleep(RETRY_S)
 
     async def _step(self) -> bool:
-        """One pass: first what is to go, so that an address is never at two nodes for long. Whether all succeeded."""
+        """One pass: first what is to go, so that an address is never at two nodes for long. Whether all succeeded.
+
+        What is held is looked up each time: an earlier life of this kubelet may have left addresses behind.
+        """
+        wanted = self._wanted or frozenset()
+        try:
+            held = await self._addresses.held()
+        except FairwayError as error:
+            _log.warning("load balancer addresses: %s", error)
+            return False
         good = True
-        for address in sorted(self._held - self._wanted):
+        for address in sorted(held - wanted):
             good &= await self._do(address, add=False)
-        for address in sorted(self._wanted - self._held):
+        for address in sorted(wanted - held):
             good &= await self._do(address, add=True)
         return good
 
@@ -81,10 +92,8 @@ class VipHolder:
         try:
             if add:
                 await self._addresses.add(address)
-                self._held.add(address)
             else:
                 await self._addresses.remove(address)
-                self._held.discard(address)
         except FairwayError as error:
             _log.warning("load balancer address %s: %s", address, error)
             return False

@@ -1,6 +1,7 @@
 """The echo server: answers every request with what it was, as the image mendhak/http-https-echo does.
 
-HTTP on port 8080 (HTTP_PORT, or PORT), on IPv4. Of the image it has: the JSON with all its fields, the parsed body of
+HTTP on port 8080 (HTTP_PORT, or PORT), on IPv4 alone, so that `ip` is a plain address as from the image on a machine
+without IPv6, and not ::ffff:172.18.0.5. Of the image it has: the JSON with all its fields, the parsed body of
 an application/json request, `x-set-response-status-code`, `x-set-response-delay-ms` and `x-set-response-content-type`
 (each a header or a query parameter), `response_body_only=true`, ECHO_BACK_TO_CLIENT, ECHO_INCLUDE_ENV_VARS,
 LOG_IGNORE_PATH, LOG_WITHOUT_NEWLINE and DISABLE_REQUEST_LOGS. It has no HTTPS on 8443, so no client certificates, and

@@ -83,9 +83,9 @@ class Server:
         return any(c.out or c.delayed or not c.reader.idle for c in self._connections.values())
 
     def _step(self) -> None:
-        self._listen()
         # What had come before the end is still read: the connections just taken from the backlog, too.
         ending = self._stopping and self._listener is not None
+        self._listen(ending)
         for fd, event in self._epoll.poll(0 if ending else self._wait_s()):
             if self._listener is not None and fd == self._listener.fileno():
                 self._accept()
@@ -97,11 +97,11 @@ class Server:
         if ending:
             self._close_listener()
 
-    def _listen(self) -> None:
+    def _listen(self, ending: bool) -> None:
         """Listen while there is room; at the end take what waits in the backlog."""
         if self._listener is None:
             return
-        if self._stopping:
+        if ending:
             self._accept()
             return
         room = len(self._connections) < MAX_CONNECTIONS
