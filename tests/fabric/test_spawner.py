@@ -109,6 +109,9 @@ async def test_a_container_is_process_1_of_its_own_pid_namespace_and_can_be_join
     await container.kill(signal.SIGKILL)
     assert await container.wait() == -signal.SIGKILL
     assert await joined.wait() == -signal.SIGKILL
+    with pytest.raises(Refused) as ended:
+        await begin(spawner, "default/web", "true", join=container.pid)
+    assert str(ended.value) == f"host default/web: process {container.pid} is no running container of it"
     assert other.returncode is None
 
 

@@ -126,10 +126,12 @@ class Hosts:
 
     def _sweep(self, host: Host) -> None:
         """Kill all but the holder; come back when they have ended, for what they may have started; then the holder."""
-        pids = [pid for pid in _members(host) if pid != host.holder or host.state is State.GONE]
+        gone = host.state is State.GONE
+        pids = [pid for pid in _members(host) if gone or pid != host.holder]
         if not pids:
-            self._signal(host, signal.SIGTERM)
-            self._loop.after(_HOLDER_PATIENCE_S, lambda: self._signal(host, signal.SIGKILL))
+            if not gone:
+                self._signal(host, signal.SIGTERM)
+                self._loop.after(_HOLDER_PATIENCE_S, partial(self._signal, host, signal.SIGKILL))
             return
         pending: set[int] = set()
         for pid in pids:
@@ -140,7 +142,7 @@ class Hosts:
         for descriptor in tuple(pending):
             self._loop.watch(descriptor, partial(self._swept, host, pending, descriptor))
         if not pending:
-            self._sweep(host)
+            self._loop.after(0, partial(self._sweep, host))
 
     def _swept(self, host: Host, pending: set[int], descriptor: int) -> None:
         self._loop.forget(descriptor)
@@ -152,11 +154,14 @@ class Hosts:
     def _signal(self, host: Host, number: signal.Signals) -> None:
         # A host that is gone has closed its pidfd, and its number may be that of another host's holder by now.
         if host.state is not State.GONE:
-            with suppress(ProcessLookupError, OSError):
+            with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(host.place, number)
 
     def _gone(self, host: Host, status: int) -> None:
-        """The holder has ended: nobody can enter the host any more, so whoever is left in it is killed."""
+        """The holder has ended: nobody can enter the host any more, and whoever is left in it is killed.
+
+        Also the process that entered while the host was swept; after this its setns fails (ESRCH).
+        """
         if host.state is State.STANDING:
             log(f"host {host.spec.name}: its holder ended ({status}), so the host is gone")
         del self._hosts[host.spec.name]

@@ -126,7 +126,7 @@ class Server:
                 return None
             case protocol.RemoveHost(id=number, name=name):
                 host = self._hosts.find(name)
-                self._hosts.remove(host, lambda _: self._reply(connection, protocol.Answer(id=number)))
+                self._hosts.remove(host, lambda _: self._removed(connection, number, host))
                 return None
             case protocol.ListHosts(id=number):
                 return protocol.Answer(id=number, hosts=tuple(self._record(host) for host in self._hosts.all()))
@@ -145,6 +145,11 @@ class Server:
             return
         connection.tied.discard(host)
         self._reply(connection, protocol.failure_of(number, error))
+        self._finish(connection)
+
+    def _removed(self, connection: _Connection, number: int, host: Host) -> None:
+        connection.tied.discard(host)
+        self._reply(connection, protocol.Answer(id=number))
         self._finish(connection)
 
     def _record(self, host: Host) -> protocol.HostRecord:
@@ -178,6 +183,9 @@ class Server:
             connection.pids.add(pid)
             self._spawned[pid] = _Spawned(host, request.new_pid_namespace)
         except OSError as error:
+            if request.join:
+                # Its pid namespace takes no process any more (ESRCH, or ENOMEM from fork: pid_namespaces(7)).
+                raise Refused(f"host {request.host}: container {request.join} has ended") from error
             raise Retry(f"host {request.host}: no process can be started: {error.strerror}", after_s=1.0) from error
         finally:
             for descriptor in descriptors:
