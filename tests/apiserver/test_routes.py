@@ -75,6 +75,16 @@ def test_a_resource_that_is_not_served_is_not_found(path):
     assert (caught.value.code, caught.value.message) == (404, "the server could not find the requested resource")
 
 
+@pytest.mark.parametrize("subresource", ["attach", "ephemeralcontainers", "portforward"])
+def test_a_subresource_that_kubectl_has_a_verb_for_is_told_by_name(subresource):
+    """The reason and the empty details stay: `kubectl debug` and `kubectl run -i` read them."""
+    with pytest.raises(ApiError) as caught:
+        resolve("GET", f"/api/v1/namespaces/n/pods/p/{subresource}")
+    error = caught.value
+    assert (error.code, error.reason, error.details) == (404, "NotFound", {})
+    assert error.message == f"pods/{subresource} is not served by this API server; pods/exec and pods/log are"
+
+
 @pytest.mark.parametrize(
     "path", ["/api/v2/pods", "/apis/none.io/v1/things", "/apis/apps", "/api/v1", "/apis/apps/v1beta1/x"]
 )

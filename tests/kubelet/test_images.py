@@ -55,6 +55,29 @@ def test_known_images_are_programs_with_any_tag(name: str, program: str) -> None
     assert image.program == program
 
 
+def _known(name: str) -> Image:
+    reference = parse_reference(name)
+    assert reference is not None
+    image = CATALOGUE.find(reference)
+    assert image is not None
+    return image
+
+
+@pytest.mark.parametrize("name", ["nicolaka/netshoot", "busybox", "alpine", "debian", "ubuntu"])
+def test_args_alone_are_the_program_of_an_image_without_entrypoint(name: str) -> None:
+    """`kubectl run NAME --image=busybox -- PROGRAM ...` writes args and no command."""
+    image = _known(name)
+
+    assert image.argv((), ("echo", "hello")) == ("echo", "hello")
+    assert image.argv((), ()) == image.cmd
+
+
+def test_args_do_not_take_the_place_of_the_pause_program() -> None:
+    image = _known("registry.k8s.io/pause")
+
+    assert image.argv((), ("-v",)) == (*image.entrypoint, "-v")
+
+
 @pytest.mark.parametrize("name", ["nginx", "quay.io/mendhak/http-https-echo", "mendhak/http-https-echo-2", "pause"])
 def test_others_are_not_known(name: str) -> None:
     reference = parse_reference(name)

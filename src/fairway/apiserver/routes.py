@@ -12,6 +12,9 @@ _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "del
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _SUBRESOURCE_VERBS = {**_OBJECT_VERBS, "POST": "create"}
 
+# Of Kubernetes' own subresources those that a client asks for by a verb of its own, and is better told of by name.
+_NOT_SERVED = frozenset({("pods", "attach"), ("pods", "ephemeralcontainers"), ("pods", "portforward")})
+
 _PREFIXES = frozenset(resource.prefix for resource in RESOURCES)
 _BY_PREFIX_AND_PLURAL = {(resource.prefix, resource.plural): resource for resource in RESOURCES}
 
@@ -41,6 +44,14 @@ class NoRouteError(Exception):
 
 def resource_not_found() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+
+
+def subresource_not_found(resource: Resource, subresource: str) -> ApiError:
+    """Clients see by reason and by details without a name that the path is missing, not the object."""
+    if (resource.plural, subresource) not in _NOT_SERVED:
+        return resource_not_found()
+    message = f"{resource.plural}/{subresource} is not served by this API server; pods/exec and pods/log are"
+    return ApiError(404, "NotFound", message, details={})
 
 
 def method_not_allowed() -> ApiError:
@@ -89,7 +100,7 @@ def _verb(resource: Resource, method: str, namespace: str, name: str, subresourc
     if subresource:
         found = next((one for one in resource.subresources if one.name == subresource), None)
         if found is None:
-            raise resource_not_found()
+            raise subresource_not_found(resource, subresource)
         verb, allowed = _SUBRESOURCE_VERBS.get(method, ""), found.verbs
     elif name:
         verb, allowed = _OBJECT_VERBS.get(method, ""), resource.verbs

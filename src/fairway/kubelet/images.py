@@ -76,19 +76,19 @@ class Image:
         return self.entrypoint + (args or self.cmd)
 
 
-_IDLE = Image(
-    program="idle",
-    # The first process of a pid namespace gets no default action for SIGTERM, so the signal needs a handler.
-    entrypoint=("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep infinity & wait"),
-)
-_IDLE_REPOSITORIES = (
+# The first process of a pid namespace gets no default action for SIGTERM, so the signal needs a handler.
+_IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep infinity & wait")
+_PAUSE = Image(program="idle", entrypoint=_IDLE)
+# These have a cmd and no entrypoint, so that a pod's args alone name the program.
+_SHELL = Image(program="idle", entrypoint=(), cmd=_IDLE)
+_SHELL_REPOSITORIES = (
     "docker.io/nicolaka/netshoot",
     "docker.io/library/busybox",
     "docker.io/library/alpine",
     "docker.io/library/debian",
     "docker.io/library/ubuntu",
-    "registry.k8s.io/pause",
 )
+_PAUSE_REPOSITORIES = ("registry.k8s.io/pause",)
 _ECHO_REPOSITORIES = ("docker.io/mendhak/http-https-echo", "ghcr.io/mendhak/http-https-echo")
 _WHOAMI_REPOSITORIES = ("docker.io/traefik/whoami",)
 
@@ -126,5 +126,6 @@ def lab_catalogue(
 
     images = dict.fromkeys(_ECHO_REPOSITORIES, python("echo"))
     images |= dict.fromkeys(_WHOAMI_REPOSITORIES, python("whoami"))
-    images |= dict.fromkeys(_IDLE_REPOSITORIES, _IDLE)
+    images |= dict.fromkeys(_SHELL_REPOSITORIES, _SHELL)
+    images |= dict.fromkeys(_PAUSE_REPOSITORIES, _PAUSE)
     return Catalogue(images)
