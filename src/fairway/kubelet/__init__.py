@@ -7,7 +7,8 @@ them. None of these read a clock: the time is an argument, in seconds since the 
 
 The shells do what the pure parts decided: `runtime` (sandboxes and containers through the lab's spawner), `prober`,
 `logs`, `execution`, `server` (logs and exec for the API server), `events`, `registration` (Node and Lease), `vip`
-(load balancer addresses held by this node), `worker` (one pod) and `kubelet` (all of them).
+(load balancer addresses held by this node), `container_run` (a container from start to end), `worker` (one pod) and
+`kubelet` (all of them).
 
 The lab has no images: `images` maps the few names it knows to the programs in `programs`.
 """

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from fairway.api.resources import PODS
 from fairway.api.status import ApiError
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError, Retry
-from fairway.kubelet import lifecycle, probes
+from fairway.kubelet import lifecycle
+from fairway.kubelet.container_run import ContainerRun, Reports
 from fairway.kubelet.events import EventType, Recorder, pod_reference
 from fairway.kubelet.images import Catalogue, Image, parse_reference
 from fairway.kubelet.lifecycle import ContainerRecord, CreateSandbox, Finish, KillContainer, StartContainer, Waiting
-from fairway.kubelet.pod import ContainerSpec, PodSpec, ProbeSpec, ProbeType, parse_pod
-from fairway.kubelet.prober import ProbeAnswer, Prober, ProbeTarget
+from fairway.kubelet.pod import ContainerSpec, PodSpec, ProbeType, parse_pod
+from fairway.kubelet.prober import Prober, ProbeTarget
 from fairway.kubelet.runtime import Container, Runtime, Sandbox, StartError
 from fairway.kubelet.status import build_status, qos_class
 from fairway.kubelet.status_writer import StatusWriter
+from fairway.kubelet.times import parse_timestamp
 from fairway.watch.client import Client
 
 SANDBOX_RETRY_S = 1.0
@@ -45,19 +46,6 @@ class Tools:
     clock: Callable[[], float] = time.time
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """A container that runs: its probes' gate, and until when it may live once it is being stopped."""
-
-    container: Container
-    spec: ContainerSpec
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    kill_at: float | None = None
-    ended: bool = False
-    tasks: list[tuple[ProbeType, asyncio.Task[None]]] = field(default_factory=list)
-
-
 class PodWorker:
     """Owns one pod from the moment the node sees it until nothing of it is left."""
 
@@ -66,7 +54,7 @@ class PodWorker:
         self.obj = obj
         self.pod: PodSpec = parse_pod(obj)
         self._sandbox: Sandbox | None = None
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, ContainerRun] = {}
         self._changed = asyncio.Event()
         self._writer = StatusWriter(tools.client, self.pod, (obj.get("status") or {}).get("conditions") or [])
         self._gone = False
@@ -79,7 +67,8 @@ class PodWorker:
         now = self._tools.clock()
         status = self.obj.get("status") or {}
         statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-        return lifecycle.restored_record(self.pod, statuses, now)
+        record = lifecycle.restored_record(self.pod, statuses, now)
+        return replace(record, started_at=parse_timestamp(status.get("startTime") or "", now))
 
     # What others tell it.
 
@@ -90,7 +79,9 @@ class PodWorker:
         self.pod = parse_pod(obj) if not self._gone else replace(parse_pod(obj), deletion_grace_s=0)
         self._writer.observe((obj.get("status") or {}).get("conditions") or [])
         if self.pod.deletion_grace_s is not None and not was_deleted:
-            self._stop_probes(ProbeType.LIVENESS, ProbeType.STARTUP)
+            # Readiness is still probed while a pod ends, so that `serving` of its endpoint stays true to the facts.
+            for run in self._runs.values():
+                run.stop_probes(ProbeType.LIVENESS, ProbeType.STARTUP)
         self._changed.set()
 
     def vanish(self) -> None:
@@ -202,21 +193,21 @@ class PodWorker:
         if image is None:
             return None
         run = before.restart_count + (1 if before.finished else 0)
-        about = f"spec.containers{{{name}}}"
-        self._event(EventType.NORMAL, "Pulled", f'Container image "{spec.image}" already present on machine', about)
+        self._event(EventType.NORMAL, "Pulled", f'Container image "{spec.image}" already present on machine', name)
         try:
             container = await self._tools.runtime.start(self.pod, self.obj, self._sandbox, spec, image, run)
         except StartError as error:
-            self._event(EventType.WARNING, "Failed", f"Error: {error}", about)
+            self._event(EventType.WARNING, "Failed", f"Error: {error}", name)
             self._set(name, lifecycle.container_failed_to_start(before, spec, "", str(error), self._tools.clock()))
+            self._tell_back_off(name)
             return None
         except Retry as error:
-            self._event(EventType.WARNING, "Failed", f"Error: {error}", about)
+            self._event(EventType.WARNING, "Failed", f"Error: {error}", name)
             return self._tools.clock() + error.after_s
-        self._event(EventType.NORMAL, "Created", f"Created container: {name}", about)
+        self._event(EventType.NORMAL, "Created", f"Created container: {name}", name)
         self._set(name, lifecycle.container_started(before, spec, container.id, self._tools.clock()))
-        self._event(EventType.NORMAL, "Started", f"Started container {name}", about)
-        self._begin(_Run(container=container, spec=spec))
+        self._event(EventType.NORMAL, "Started", f"Started container {name}", name)
+        self._begin(container, spec, self._sandbox)
         return None
 
     def _image(self, spec: ContainerSpec) -> Image | None:
@@ -225,40 +216,61 @@ class PodWorker:
         image = self._tools.catalogue.find(reference) if reference else None
         if image is not None:
             return image
-        about = f"spec.containers{{{spec.name}}}"
         if reference is None:
             message = f'Failed to apply default image tag "{spec.image}": invalid reference format'
-            self._event(EventType.WARNING, "InspectFailed", message, about)
+            self._event(EventType.WARNING, "InspectFailed", message, spec.name)
             waiting = Waiting(reason="InvalidImageName", message=message)
         else:
             known = ", ".join(self._tools.catalogue.known)
             message = f'Failed to pull image "{spec.image}": this lab has no registry; the images it knows are: {known}'
-            self._event(EventType.WARNING, "Failed", message, about)
-            self._event(EventType.WARNING, "Failed", "Error: ErrImagePull", about)
+            self._event(EventType.WARNING, "Failed", message, spec.name)
+            self._event(EventType.WARNING, "Failed", "Error: ErrImagePull", spec.name)
             waiting = Waiting(reason="ErrImagePull", message=message)
         self._set(spec.name, lifecycle.container_waits(self.record.of(spec.name), spec, waiting))
         return None
 
-    def _begin(self, run: _Run) -> None:
+    def _begin(self, container: Container, spec: ContainerSpec, sandbox: Sandbox) -> None:
         """Watch over a container that has just been started."""
         assert self._group is not None
-        name = run.spec.name
-        self._runs[name] = run
-        self._group.create_task(self._await_end(run))
-        if ProbeType.STARTUP not in run.spec.probes:
-            self._mark_started(run)
-        for kind, spec in run.spec.probes.items():
-            run.tasks.append((kind, self._group.create_task(self._probe(run, kind, spec))))
+        name, tools = spec.name, self._tools
 
-    async def _await_end(self, run: _Run) -> None:
-        code = await run.container.wait()
-        run.ended = True
-        run.changed.set()
-        for _, task in run.tasks:
-            task.cancel()
-        name = run.spec.name
+        async def command(argv: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
+            return await tools.runtime.run_command(sandbox, container, argv, timeout_s)
+
+        run = ContainerRun(
+            container,
+            spec,
+            ProbeTarget(address=str(sandbox.address), ports=spec.ports, run=command),
+            tools.prober,
+            Reports(
+                ended=lambda code: self._ended(name, code),
+                probed=lambda kind, good: self._probed(name, kind, good),
+                event=lambda kind, reason, message: self._event(kind, reason, message, name),
+            ),
+            clock=tools.clock,
+        )
+        self._runs[name] = run
+        if ProbeType.STARTUP not in spec.probes:
+            self._probed(name, ProbeType.STARTUP, True)
+        run.begin(self._group)
+
+    def _ended(self, name: str, code: int) -> None:
         self._set(name, lifecycle.container_ended(self.record.of(name), code, self._tools.clock()))
         self._tell_back_off(name)
+
+    def _probed(self, name: str, kind: ProbeType, good: bool) -> None:
+        """A probe's result flipped; a container without a startup probe has passed it."""
+        run, record = self._runs[name], self.record.of(name)
+        if run.ended:
+            return
+        if kind is ProbeType.READINESS:
+            self._set(name, replace(record, ready=good))
+        elif good:
+            self._set(name, replace(record, started=True, ready=ProbeType.READINESS not in run.spec.probes))
+        else:
+            grace = run.spec.probes[kind].grace_s
+            message = f"Container {name} failed {kind.lower()} probe, will be restarted"
+            self._kill(name, float(self.pod.grace_s if grace is None else grace), message)
 
     def _tell_back_off(self, name: str) -> None:
         record = self.record.of(name)
@@ -269,40 +281,16 @@ class PodWorker:
         if waits and lifecycle.restarts(self.pod, spec, record.finished):
             where = f"{self.pod.key.name}_{self.pod.key.namespace}({self.pod.uid})"
             message = f"Back-off restarting failed container {name} in pod {where}"
-            self._event(EventType.WARNING, "BackOff", message, f"spec.containers{{{name}}}")
+            self._event(EventType.WARNING, "BackOff", message, name)
 
-    # Ending containers.
+    # Ending.
 
     def _kill(self, name: str, grace_s: float, message: str) -> None:
         """Begin to end a container, or shorten the time it has left."""
-        run = self._runs.get(name)
-        if run is None or run.ended:
-            return
-        deadline = self._tools.clock() + grace_s
-        if run.kill_at is not None:
-            if deadline < run.kill_at:
-                run.kill_at = deadline
-                run.changed.set()
-            return
-        run.kill_at = deadline
         assert self._group is not None
-        self._event(EventType.NORMAL, "Killing", message, f"spec.containers{{{name}}}")
-        self._group.create_task(self._end(run))
-
-    async def _end(self, run: _Run) -> None:
-        """SIGTERM, and SIGKILL when its time is over."""
-        assert run.kill_at is not None
-        if run.kill_at > self._tools.clock():
-            await run.container.signal(signal.SIGTERM)
-        while not run.ended and (left := run.kill_at - self._tools.clock()) > 0:
-            run.changed.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await run.changed.wait()
-            except TimeoutError:
-                pass
-        if not run.ended:
-            await run.container.signal(signal.SIGKILL)
+        run = self._runs.get(name)
+        if run is not None and run.end(self._group, grace_s):
+            self._event(EventType.NORMAL, "Killing", message, name)
 
     async def _stop_all(self) -> None:
         for name, run in self._runs.items():
@@ -317,6 +305,7 @@ class PodWorker:
         self.record = replace(self.record, sandbox=False)
         if self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
+            self._publish()  # written while the sandbox is being removed
             await self._tools.runtime.remove_sandbox(self.pod, sandbox)
         self._publish()
         if not deleted:
@@ -354,69 +343,6 @@ class PodWorker:
             except FairwayError as error:
                 _log.warning("removing the sandbox of %s: %s", self.pod.key, error)
 
-    # Probes.
-
-    async def _probe(self, run: _Run, kind: ProbeType, spec: ProbeSpec) -> None:
-        """One probe through one run of a container."""
-        clock = self._tools.clock
-        since = clock()
-        state = probes.initial(kind)
-        target = self._target(run)
-        if kind is not ProbeType.STARTUP:
-            await run.started.wait()
-        while (due := probes.next_probe(state, spec, running_since=since, now=clock())) is not None:
-            await asyncio.sleep(max(0.0, due - clock()))
-            answer = await self._tools.prober.probe(spec, target)
-            before, state = state, probes.observe(state, spec, answer.outcome)
-            self._tell_probe(run, spec, state, answer)
-            if state.result is not before.result:
-                self._apply(run, kind, spec, state)
-
-    def _target(self, run: _Run) -> ProbeTarget:
-        sandbox, runtime = self._sandbox, self._tools.runtime
-        assert sandbox is not None
-
-        async def command(argv: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
-            return await runtime.run_command(sandbox, run.container, argv, timeout_s)
-
-        return ProbeTarget(address=str(sandbox.address), ports=run.spec.ports, run=command)
-
-    def _tell_probe(self, run: _Run, spec: ProbeSpec, state: probes.ProbeState, answer: ProbeAnswer) -> None:
-        about = f"spec.containers{{{run.spec.name}}}"
-        if answer.outcome is probes.Outcome.SUCCESS:
-            if answer.message:
-                text = f"{state.kind} probe warning: {answer.message}"
-                self._event(EventType.WARNING, "ProbeWarning", text, about)
-        elif not probes.is_quiet(state, spec):
-            word = "failed" if answer.outcome is probes.Outcome.FAILURE else "errored and resulted in unknown state"
-            self._event(EventType.WARNING, "Unhealthy", f"{state.kind} probe {word}: {answer.message}", about)
-
-    def _apply(self, run: _Run, kind: ProbeType, spec: ProbeSpec, state: probes.ProbeState) -> None:
-        """A probe's result flipped."""
-        name = run.spec.name
-        if run.ended:
-            return
-        if kind is ProbeType.READINESS:
-            self._set(name, replace(self.record.of(name), ready=bool(state.result)))
-        elif kind is ProbeType.STARTUP and state.result:
-            self._mark_started(run)
-        elif not state.result:
-            grace = self.pod.grace_s if spec.grace_s is None else spec.grace_s
-            self._kill(name, float(grace), f"Container {name} failed {kind.lower()} probe, will be restarted")
-
-    def _mark_started(self, run: _Run) -> None:
-        run.started.set()
-        record = self.record.of(run.spec.name)
-        ready = ProbeType.READINESS not in run.spec.probes
-        self._set(run.spec.name, replace(record, started=True, ready=ready))
-
-    def _stop_probes(self, *kinds: ProbeType) -> None:
-        """Readiness goes on while a pod ends, so that `serving` stays true to the facts; the others do not."""
-        for run in self._runs.values():
-            for kind, task in run.tasks:
-                if kind in kinds:
-                    task.cancel()
-
     # The record and the status.
 
     def _set(self, name: str, record: ContainerRecord) -> None:
@@ -435,7 +361,10 @@ class PodWorker:
         )
         self._writer.want(status)
 
-    def _event(self, kind: EventType, reason: str, message: str, field_path: str = "") -> None:
+    def _event(self, kind: EventType, reason: str, message: str, container: str = "") -> None:
+        """About the pod, or one of its containers."""
+        init = any(container == spec.name for spec in self.pod.init_containers)
+        field_path = f"spec.{'initContainers' if init else 'containers'}{{{container}}}" if container else ""
         if not self._gone:
             self._tools.recorder.event(pod_reference(self.obj, field_path), kind, reason, message)
 
