@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -254,6 +254,16 @@ def namespaces_of(pids: set[int]) -> set[str]:
         except OSError:
             continue
     return found
+
+
+@contextmanager
+def held_open(pids: set[int]) -> Iterator[None]:
+    """Keep the numbers of these processes' namespaces from being given to new ones meanwhile."""
+    with ExitStack() as stack:
+        for pid in pids:
+            for name in os.listdir(f"/proc/{pid}/ns"):
+                stack.callback(os.close, os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY))
+        yield
 
 
 def all_namespaces() -> set[str]:

@@ -21,6 +21,7 @@ from tests.fabric.labs import (
     all_namespaces,
     descendants,
     forked,
+    held_open,
     kill,
     lab,
     machine,
@@ -78,10 +79,11 @@ def test_killing_the_first_process_leaves_nothing(tmp_path: Path) -> None:
         its_own = namespaces_of(members) - namespaces_of({os.getpid()})
         # net, uts, ipc, mnt of the lab and of three hosts, one pid namespace; and a user namespace without privilege.
         assert len(its_own) == (17 if os.geteuid() == 0 else 18)
-        kill(up.started.pid)
-        assert up.ended()
-        assert [descendants(pid) for pid in members] == [set()] * 7
-        assert its_own & all_namespaces() == set()
+        with held_open(members):
+            kill(up.started.pid)
+            assert up.ended()
+            assert [descendants(pid) for pid in members] == [set()] * 7
+            assert its_own & all_namespaces() == set()
     assert machine() == before
 
 
