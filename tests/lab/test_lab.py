@@ -144,7 +144,7 @@ spec:
   containers:
     - name: talk
       image: busybox
-      command: [sh, -c, "echo first; echo second >&2; echo third"]
+      command: [sh, -c, "echo first; echo second; echo third"]
 """
     kubectl(lab, "apply", "-f", "-", stdin=manifest)
     kubectl(lab, "wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")

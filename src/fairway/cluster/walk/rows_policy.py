@@ -18,6 +18,11 @@ AFFINITY_TIMEOUT_S = 2
 CURL_TIMED_OUT, CURL_REFUSED = 28, 7
 """Exit statuses of curl(1): nothing answered in time; the connection was refused."""
 
+SETTLES_TRIES, SETTLES_STEP_S = 50, 0.1
+"""A change is given this often, this far apart, to reach every node before it is judged."""
+
+STUDY_PODS = 3
+
 HOLDER = "fairway.dev/load-balancer-node"
 """The annotation that names the node a load balancer's address is on."""
 
@@ -57,7 +62,7 @@ async def local_policy(stage: Stage) -> None:
     policies = {name: value for name, value in service["spec"].items() if name.endswith("TrafficPolicy")}
     expected = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster"}
     stage.check("the policy is Local", policies == expected, policies)
-    await _rules_with(stage, stage.scenario.control_plane, "has no local endpoints", present=True, table="filter")
+    await _rules_of_every_node(stage, "masquerade traffic for default/svc-nodeport", present=False)
 
     port = await node_port(stage)
     pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in await _study_pods(stage)}
@@ -77,7 +82,7 @@ async def local_policy(stage: Stage) -> None:
         ran.code,
     )
     await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"externalTrafficPolicy": "Cluster"}}')
-    await _rules_with(stage, stage.scenario.control_plane, "has no local endpoints", present=False, table="filter")
+    await _rules_of_every_node(stage, "masquerade traffic for default/svc-nodeport", present=True)
 
 
 async def load_balancer(stage: Stage) -> None:
@@ -117,17 +122,30 @@ async def load_balancer(stage: Stage) -> None:
 
 async def _judge_health_checks(stage: Stage, port: int) -> None:
     """Every node's health check node port: 200 with ready pods, 503 without."""
-    ready: dict[str, int] = {}
-    for pod in await _study_pods(stage):
-        ready[pod["spec"]["nodeName"]] = ready.get(pod["spec"]["nodeName"], 0) + 1
-    for node, address in stage.scenario.node_addresses.items():
-        script = f"curl -s -w ' %{{http_code}}' http://{address}:{port}/"
-        ran = await stage.sh(stage.scenario.client, script)
-        body, _, code = ran.output.rpartition(" ")
-        count = ready.get(node, 0)
-        seen = {"code": code.strip(), "localEndpoints": json.loads(body)["localEndpoints"]}
-        expected = {"code": "200" if count else "503", "localEndpoints": count}
-        stage.check(f"health check: {node} has {count} ready, answers {expected['code']}", seen == expected, seen)
+    for _ in range(SETTLES_TRIES):
+        expected = await _expected_health(stage)
+        seen = {node: await _ask_health(stage, node, port, quiet=True) for node in stage.scenario.nodes}
+        if seen == expected and sum(count for _, count in expected.values()) == STUDY_PODS:
+            break
+        await asyncio.sleep(SETTLES_STEP_S)
+    for node, (code, count) in expected.items():
+        told = await _ask_health(stage, node, port)
+        what = f"health check: {node} has {count} ready pods and answers {code}"
+        stage.check(what, told == (code, count), {"code": told[0], "localEndpoints": told[1]})
+
+
+async def _expected_health(stage: Stage) -> dict[str, tuple[str, int]]:
+    """By node: the status its health check must answer with, and how many pods it must count."""
+    nodes = [pod["spec"]["nodeName"] for pod in await _study_pods(stage)]
+    return {node: ("200" if node in nodes else "503", nodes.count(node)) for node in stage.scenario.nodes}
+
+
+async def _ask_health(stage: Stage, node: str, port: int, *, quiet: bool = False) -> tuple[str, int]:
+    """The status and the number of local endpoints that a node's health check node port answers with."""
+    url = f"http://{stage.scenario.node_addresses[node]}:{port}/"
+    ran = await stage.run_in(stage.scenario.client, "curl", "-s", "-w", " %{http_code}", url, quiet=quiet)
+    body, _, code = ran.output.rpartition(" ")
+    return code, int(json.loads(body)["localEndpoints"]) if body else -1
 
 
 async def _judge_holder(stage: Stage, address: str, holder: str) -> None:
@@ -182,11 +200,16 @@ async def _patch(stage: Stage, service: str, spec: Object) -> None:
     await stage.kubectl("patch", "svc", service, "-p", json.dumps({"spec": spec}))
 
 
-async def _rules_with(stage: Stage, node: str, text: str, *, present: bool, table: str = "nat") -> None:
-    """Wait until a node's rules do or do not hold a text; raises LookupError after 5 s."""
-    for _ in range(100):
-        listing = await stage.run_in(node, "iptables", "-t", table, "-S", quiet=True)
+async def _rules_of_every_node(stage: Stage, text: str, *, present: bool) -> None:
+    for node in stage.scenario.nodes:
+        await _rules_with(stage, node, text, present=present)
+
+
+async def _rules_with(stage: Stage, node: str, text: str, *, present: bool) -> None:
+    """Wait until a node's nat rules do or do not hold a text; raises LookupError if that does not come."""
+    for _ in range(SETTLES_TRIES):
+        listing = await stage.run_in(node, "iptables", "-t", "nat", "-S", quiet=True)
         if (text in listing.output) is present:
             return
-        await asyncio.sleep(0.05)
-    raise LookupError(f"the rules of {node} {'lack' if present else 'still hold'} {text!r} after 5 s")
+        await asyncio.sleep(SETTLES_STEP_S)
+    raise LookupError(f"the rules of {node} {'lack' if present else 'still hold'} {text!r}")
