@@ -9,6 +9,7 @@ import pytest
 from fairway.base.errors import Refused
 from fairway.cluster.state import LabRecord, LabState, labs, state_root
 from fairway.fabric.init import process_start_time
+from fairway.fabric.unixsocket import listen
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,110 @@ def test_a_damaged_record_is_refused_with_the_way_out() -> None:
     state = LabState.of("x")
     state.create()
     (state.folder / "lab.json").write_text("{")
-    with pytest.raises(Refused, match=r"is damaged .* remove the folder"):
+    with pytest.raises(Refused, match=r"lab.json is damaged .* take the lab down with: fairway down --name x"):
         state.record()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"name":"x"}',
+        b'{"name":"x","pid":"1","start_time":1,"api":"","created":""}',
+    ],
+)
+def test_no_content_of_a_record_is_more_than_damaged(text: bytes) -> None:
+    state = LabState.of("x")
+    state.create()
+    (state.folder / "lab.json").write_bytes(text)
+    with pytest.raises(Refused, match=r"lab.json is damaged"):
+        state.record()
+    assert state.first_process() is None
+    assert labs() == []
+    state.create()
+    assert state.record() is None
+
+
+def test_a_lab_whose_record_is_lost_is_found_by_its_socket() -> None:
+    state = LabState.of("x")
+    state.create()
+    with listen(state.socket):
+        assert state.record() is None
+        assert state.first_process() == (os.getpid(), process_start_time(os.getpid()))
+        (state.folder / "lab.json").write_text("{")
+        assert state.first_process() == (os.getpid(), process_start_time(os.getpid()))
+    assert state.first_process() is None
+
+
+def test_a_folder_that_is_no_labs_is_not_removed() -> None:
+    state = LabState.of("x")
+    state.folder.mkdir(parents=True)
+    (state.folder / "precious").touch()
+    for step in (state.create, state.remove):
+        with pytest.raises(Refused, match="is not the folder of a lab, and stays as it is"):
+            step()
+    assert (state.folder / "precious").exists()
+
+
+def test_a_file_or_a_link_in_the_place_of_the_folder_stays(tmp_path: Path) -> None:
+    file, link = LabState.of("file"), LabState.of("link")
+    file.root.mkdir(parents=True)
+    file.folder.touch()
+    elsewhere = LabState(name="elsewhere", root=tmp_path)
+    elsewhere.create()
+    link.folder.symlink_to(elsewhere.folder)
+    for state in (file, link):
+        with pytest.raises(Refused, match="is not the folder of a lab"):
+            state.create()
+    assert file.folder.is_file()
+    assert link.folder.is_symlink()
+    assert elsewhere.pki.is_dir()
+
+
+def test_what_a_killed_lab_left_is_removed_with_all_that_is_in_it() -> None:
+    state = LabState.of("x")
+    state.create()
+    (state.logs / "pods").mkdir()
+    (state.logs / "pods" / "0.log").touch()
+    (state.folder / "current").symlink_to(state.logs)
+    state.remove()
+    assert not state.folder.exists()
+    state.folder.mkdir()
+    state.create()
+    assert state.pki.is_dir()
+
+
+@pytest.mark.parametrize("root", ["/etc/passwd", "/proc/none", "/sys", "/tmp/" + 300 * "x"])
+def test_a_state_folder_that_cannot_be_written_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.setenv("FAIRWAY_STATE_DIR", root)
+    with pytest.raises(Refused, match="FAIRWAY_STATE_DIR"), LabState.of("x").locked():
+        pass
+    with pytest.raises(Refused, match=r"FAIRWAY_STATE_DIR|there is no lab 'x'"):
+        LabState.of("x").living()
+    with pytest.raises(Refused, match="FAIRWAY_STATE_DIR"):
+        LabState.of("x").create()
+
+
+def test_a_relative_state_folder_is_one_of_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The lab's programs work in directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAIRWAY_STATE_DIR", "here/labs")
+    assert LabState.of("x").folder == tmp_path / "here" / "labs" / "x"
+
+
+def test_a_relative_xdg_folder_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FAIRWAY_STATE_DIR")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_root() == tmp_path / ".local" / "state" / "fairway"
 
 
 @pytest.mark.parametrize("name", ["", "-x", "x-", "X", "a/b", "..", "a" * 33, "a b", "a\n"])

@@ -30,24 +30,31 @@ def environment() -> dict[str, str]:
 
 
 def find_host(records: Sequence[HostRecord], target: str) -> HostRecord:
-    """The host a person means: a full name, or a pod's name without its namespace.
+    """The host a person means: a node, a client, or a pod by NAMESPACE/NAME or its name alone.
 
-    Raises Refused for a name that is none (naming what is near) or that several pods have.
+    Of a pod that is being replaced by one of the same name, the newer. Raises Refused for a name that is none (naming
+    what is near) or that pods of several namespaces have.
     """
-    exact = [record for record in records if record.name == target]
-    pods = [record for record in records if record.kind is HostKind.POD and record.name.endswith(f"/{target}")]
-    match exact or pods:
-        case [record]:
-            return record
+    fixed = {record.name: record for record in records if record.kind is not HostKind.POD}
+    pods = {pod_name(record): record for record in records if record.kind is HostKind.POD}
+    if found := fixed.get(target) or pods.get(target):
+        return found
+    match [name for name in pods if name.endswith(f"/{target}")]:
+        case [name]:
+            return pods[name]
         case []:
-            short = [record.name.rpartition("/")[2] for record in records]
-            near = difflib.get_close_matches(target, [*short, *(record.name for record in records)], n=1, cutoff=0.6)
-            names = ", ".join(record.name for record in records if record.kind is not HostKind.POD)
+            short = [name.rpartition("/")[2] for name in pods]
+            near = difflib.get_close_matches(target, [*fixed, *short, *pods], n=1, cutoff=0.6)
+            names = ", ".join(fixed)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {names}, and the pods of `kubectl get pods -A`"
             raise Refused(f"{target!r} is no node, client or pod of this lab; {hint}")
         case several:
-            names = ", ".join(record.name for record in several)
-            raise Refused(f"{target!r} is the name of several pods ({names}): say NAMESPACE/NAME")
+            raise Refused(f"{target!r} is the name of several pods ({', '.join(several)}): say NAMESPACE/NAME")
+
+
+def pod_name(record: HostRecord) -> str:
+    """NAMESPACE/NAME of a pod's sandbox; its kubelet notes NAMESPACE/NAME/UID as the owner."""
+    return record.owner.rpartition("/")[0]
 
 
 def exec_in(state: LabState, target: str, argv: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """What a lab keeps on disk: one folder each, which lab is alive, and a lock against a second hand.
 
 STATE/NAME.lock           held while somebody brings the lab up or down
+STATE/NAME/.fairway-lab   marks the folder as a lab's: no other is ever removed
 STATE/NAME/lab.json       its first process; written when the lab is up
 STATE/NAME/kubeconfig     for people; pki/, data/, log/, init.sock for the lab itself
 """
@@ -14,15 +15,20 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from fairway.base.errors import Refused
 from fairway.fabric.init import process_start_time
+from fairway.fabric.unixsocket import connect, peer_pid
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 """A DNS label, at most 32 characters: it becomes part of host names, interface aliases and a socket's path."""
+
+_MARK = ".fairway-lab"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,8 @@ class LabRecord:
     """How a lab is found again.
 
     pid, start_time: its first process as the host sees it, and field 22 of /proc/PID/stat, so that another process
-    that got the same pid is never taken for it. api: the API server's URL on the host's loopback.
+    that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the address
+    of each client outside the cluster, by name.
     """
 
     name: str
@@ -38,17 +45,20 @@ class LabRecord:
     start_time: int
     api: str
     created: str
+    clients: Mapping[str, str] = field(default_factory=dict)
 
 
 def state_root() -> Path:
     """The folder of all labs of this user: $FAIRWAY_STATE_DIR, else $XDG_STATE_HOME/fairway, else below HOME.
 
-    A user without a writable HOME gets a private folder under /tmp; Refused if somebody else's stands there.
+    Absolute, since the lab's programs work elsewhere; a relative $XDG_STATE_HOME does not count (XDG Base Directory
+    Specification). A user without a writable HOME gets a private folder under /tmp; Refused if somebody else's stands
+    there.
     """
     if explicit := os.environ.get("FAIRWAY_STATE_DIR"):
-        return Path(explicit)
-    base = os.environ.get("XDG_STATE_HOME")
-    home = Path(base) if base else Path(os.path.expanduser("~")) / ".local" / "state"
+        return Path(os.path.abspath(explicit))
+    base = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".local" / "state"
     try:
         (home / "fairway").mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -58,8 +68,9 @@ def state_root() -> Path:
 
 def _private_tmp() -> Path:
     path = Path(f"/tmp/fairway-{os.getuid()}")  # noqa: S108 - owner and mode are checked below
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.lstat()
+    with _on_disk(path):
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise Refused(f"{path} is not a private folder of this user: set FAIRWAY_STATE_DIR to one that is")
     return path
@@ -107,31 +118,73 @@ class LabState:
         return self.folder / "data" / "apiserver.db"
 
     def create(self) -> None:
-        """An empty folder, what a dead lab left in it removed."""
+        """An empty folder, what a dead lab left in it removed. Raises Refused where that cannot be."""
         self.remove()
-        for folder in (self.folder, self.logs, self.pki, self.database.parent):
-            folder.mkdir(mode=0o700, parents=True)
+        with _on_disk(self.root):
+            self.folder.mkdir(mode=0o700, parents=True)
+            (self.folder / _MARK).touch()
+            for folder in (self.logs, self.pki, self.database.parent):
+                folder.mkdir(mode=0o700)
 
     def remove(self) -> None:
-        if self.folder.exists():
+        """Remove the folder, if there is one. Raises Refused for something that no lab has made."""
+        with _on_disk(self.root):
+            if not os.path.lexists(self.folder):
+                return
+            if self.folder.is_symlink() or not self.folder.is_dir() or not self._is_ours():
+                raise Refused(
+                    f"{self.folder} is not the folder of a lab, and stays as it is: "
+                    "remove it yourself, choose another --name, or set FAIRWAY_STATE_DIR"
+                )
+            for path in self.folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != _MARK:
+                    path.unlink()
+            # The mark goes last: interrupted before, the folder is still known for what it is.
             shutil.rmtree(self.folder)
 
     def write_record(self, record: LabRecord) -> None:
+        """Raises Refused where it cannot be written."""
         temporary = self.folder / "lab.json.new"
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
-        temporary.rename(self.folder / "lab.json")
+        with _on_disk(self.root):
+            temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+            temporary.rename(self.folder / "lab.json")
 
     def record(self) -> LabRecord | None:
-        """The lab that is up under this name, None if none is."""
+        """The lab that is up under this name, None if none is. Raises Refused if its record cannot be read."""
+        file = self.folder / "lab.json"
         try:
-            record = LabRecord(**json.loads((self.folder / "lab.json").read_text()))
-        except FileNotFoundError:
+            record = msgspec.json.decode(file.read_bytes(), type=LabRecord)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, TypeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Refused(
-                f"{self.folder}/lab.json is damaged ({error}): if no lab runs, remove the folder {self.folder}"
+                f"{file} is damaged ({error}): take the lab down with: fairway down --name {self.name}"
+            ) from (error)
+        except OSError as error:
+            raise Refused(
+                f"{file} cannot be read ({error.strerror}): take the lab down with: fairway down --name {self.name}; "
+                "FAIRWAY_STATE_DIR names another folder for labs"
             ) from error
         return record if _is_running(record) else None
+
+    def first_process(self) -> tuple[int, int] | None:
+        """Pid and start time of the first process that runs, None if none does.
+
+        Where the record is lost or damaged, the process that answers at the lab's socket is asked for.
+        """
+        try:
+            if record := self.record():
+                return record.pid, record.start_time
+        except Refused:
+            pass
+        try:
+            with connect(self.socket) as connection:
+                pid = peer_pid(connection)
+            return pid, process_start_time(pid)
+        except (Refused, ProcessLookupError):
+            return None
 
     def living(self) -> LabRecord:
         """As `record`; raises Refused, naming the labs there are, if none is up under this name."""
@@ -146,8 +199,10 @@ class LabState:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lab's name; raises Refused if another process brings it up or down right now."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.root / f"{self.name}.lock").open("w") as lock:
+        with _on_disk(self.root):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (self.root / f"{self.name}.lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -156,13 +211,32 @@ class LabState:
                 ) from None
             yield
 
+    def _is_ours(self) -> bool:
+        """Whether a lab made the folder; one that is empty is that of a lab killed in its first moment."""
+        return (self.folder / _MARK).exists() or not any(self.folder.iterdir())
+
 
 def labs() -> list[LabRecord]:
-    """The labs of this user that are up, by name."""
+    """The labs of this user that are up, by name; one whose record is damaged is left out."""
     root = state_root()
-    names = sorted(path.parent.name for path in root.glob("*/lab.json"))
-    records = (LabState(name=name, root=root).record() for name in names)
-    return [record for record in records if record]
+    found = []
+    for file in sorted(root.glob("*/lab.json")):
+        with contextlib.suppress(Refused):
+            if record := LabState(name=file.parent.name, root=root).record():
+                found.append(record)
+    return found
+
+
+@contextlib.contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    """Turn a refusal of the file system into one that names the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(
+            f"{error.filename or folder}: {error.strerror or error}; "
+            "labs need a folder that this user can write: set FAIRWAY_STATE_DIR to one"
+        ) from error
 
 
 def _is_running(record: LabRecord) -> bool:

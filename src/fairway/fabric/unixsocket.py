@@ -57,6 +57,12 @@ def peer_uid(connection: socket.socket) -> int:
     return int(_UCRED.unpack(credentials)[1])
 
 
+def peer_pid(connection: socket.socket) -> int:
+    """The process that listened at the other end, in this end's pid namespace; 0 where it is not in it."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(credentials)[0])
+
+
 def send_with_descriptors(connection: socket.socket, data: bytes, descriptors: Sequence[int]) -> int:
     """Send what the socket takes of `data`, the descriptors with its first byte; the count of bytes sent."""
     if not descriptors:
