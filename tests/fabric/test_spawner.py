@@ -208,6 +208,21 @@ async def test_a_host_has_its_files_where_they_were_asked_and_nothing_of_it_reac
     assert existing("/usr/share/fairway", "/tmp/mine", "/run/mine", "/tmp/deep") == []
 
 
+async def test_a_read_only_host_writes_to_what_is_its_own_and_to_nothing_of_the_machines(
+    spawner: Spawner, tmp_path: Path
+) -> None:
+    await spawner.create_host(pod("sealed", visible=(str(tmp_path),), read_only=True))
+    script = f"""
+        for folder in {tmp_path} /etc /usr /sys /run /tmp /dev/shm; do
+            touch $folder/fairway-test 2>/dev/null && echo $folder
+        done
+        echo x >/dev/null && echo /dev/null
+    """
+    assert await output_of(spawner, "default/sealed", ["sh", "-c", script]) == (0, "/run\n/tmp\n/dev/shm\n/dev/null\n")
+    own = [f"{folder}/fairway-test" for folder in (tmp_path, "/etc", "/usr", "/run", "/tmp", "/dev/shm")]
+    assert existing(*own) == []
+
+
 async def test_a_host_that_cannot_be_made_is_refused_with_the_reason_and_leaves_nothing(spawner: Spawner) -> None:
     problems = []
     for spec in (

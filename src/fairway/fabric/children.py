@@ -132,7 +132,12 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) ->
         _leave_lab()
         socket.sethostname(spec.hostname)
         mount_sysfs()
-        furnish(spec.files, hidden=spec.hidden, visible=dict.fromkeys((*visible, *spec.visible)))
+        furnish(
+            spec.files,
+            hidden=spec.hidden,
+            visible=dict.fromkeys((*visible, *spec.visible)),
+            read_only=spec.read_only,
+        )
         set_loopback_up()
     except (OSError, FairwayError) as error:
         return fail(report, _about(f"host {spec.name}", error))

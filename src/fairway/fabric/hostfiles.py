@@ -10,26 +10,35 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fairway.base.errors import Refused
-from fairway.fabric.syscalls import bind, mount, mount_tmpfs
+from fairway.fabric.syscalls import bind, make_read_only, mount, mount_tmpfs
 
 FRESH = {"/run": 0o755, "/tmp": 0o1777}  # noqa: S108 - mounted fresh, for this host only
 """Directories every host has to itself, empty at first, with their modes. iptables locks /run/xtables.lock, for one."""
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+"""Fresh as well where the rest cannot be written: POSIX shared memory lives there (shm_open(3))."""
 
 _SCRATCH = "/tmp"  # noqa: S108
 """Where the host's files are kept: under the fresh /tmp, where no path leads any more."""
 
 
-def furnish(files: Mapping[str, str], *, hidden: Iterable[str], visible: Iterable[str]) -> None:
+def furnish(files: Mapping[str, str], *, hidden: Iterable[str], visible: Iterable[str], read_only: bool) -> None:
     """Give the calling process, in a mount namespace of its own, a host's view of the files.
+
+    read_only: nothing of the machine's own can be written, by root either; the fresh directories can.
 
     Raises Refused, naming the path, when a file or directory cannot be put in its place.
     """
+    if read_only:
+        make_read_only("/")
     kept = [(path, _open(path)) for path in visible if _is_covered(path)]
     mount_tmpfs(_SCRATCH, 0o700)
     scratch = _open(_SCRATCH)
     sources = [(path, _write(scratch, index, text)) for index, (path, text) in enumerate(files.items())]
     for directory, mode in FRESH.items():
         mount_tmpfs(directory, mode)
+    if read_only and os.path.isdir(_SHARED_MEMORY):
+        mount_tmpfs(_SHARED_MEMORY, 0o1777)
     for path, descriptor in kept:
         os.makedirs(path, exist_ok=True)
         _put(descriptor, path, read_only=False)

@@ -48,6 +48,7 @@ class HostSpec:
     files: absolute path -> text; each is mounted read-only over what the machine has there.
     hidden: directories and files covered by something empty; it wins over `visible`.
     visible: directories that stay although they lie under /run or /tmp, which are otherwise fresh and empty.
+    read_only: the machine's own files cannot be written in it, only /run, /tmp and /dev/shm.
     owner: free text that comes back in its HostRecord, so that whoever made it can tell it.
     tied: the host is removed when the connection that created it closes.
     """
@@ -58,6 +59,7 @@ class HostSpec:
     files: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
+    read_only: bool = False
     owner: str = ""
     tied: bool = False
 

@@ -199,6 +199,7 @@ class Runtime:
                 hostname=pod.hostname,
                 files=files,
                 hidden=self._hidden,
+                read_only=True,
                 owner=owner,
                 tied=True,
             )
