@@ -95,9 +95,22 @@ def test_the_version_is_one_that_clients_understand() -> None:
     assert (version["major"], version["minor"], version["gitVersion"]) == ("1", "33", "v1.33.0+fairway")
 
 
-@pytest.mark.parametrize("path", ["/", "/apis/none.io", "/apis/apps/v2", "/openapi/v2", "/openapi/v3/api/v2"])
+@pytest.mark.parametrize("path", ["/", "/apis/none.io", "/apis/apps/v2", "/openapi/v3/api/v2"])
 def test_there_is_nothing_elsewhere(path: str) -> None:
     assert find_document(path, "*/*") is None
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", ""])
+def test_openapi_v2_knows_no_path(accept: str) -> None:
+    info = {"title": "Kubernetes", "version": "v1.33.0+fairway"}
+    assert read("/openapi/v2", accept) == {"swagger": "2.0", "info": info, "paths": {}}
+
+
+def test_openapi_v2_is_protobuf_for_kubectl() -> None:
+    document = find_document("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    assert document is not None
+    assert document.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert document.body == b"\x0a\x032.0\x12\x1d\x0a\x0aKubernetes\x12\x0fv1.33.0+fairway"
 
 
 class TestOpenApi:

@@ -315,3 +315,14 @@ async def test_server_side_apply_is_refused_in_words(tmp_path: Path):
     async with served(tmp_path) as api:
         said = await api.kubectl("apply", "--server-side", "-f", manifest(tmp_path, "svc.yaml", NODE_PORT), ok=False)
         assert "415: Unsupported Media Type" in said
+
+
+async def test_a_kind_that_is_not_served_is_told_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}}))
+    async with served(tmp_path) as api:
+        said = await api.kubectl("apply", "-f", str(file), ok=False)
+    assert said == (
+        f'error: resource mapping not found for name: "j" namespace: "" from "{file}": '
+        'no matches for kind "Job" in version "batch/v1"\nensure CRDs are installed first\n'
+    )

@@ -267,6 +267,21 @@ async def test_exec_that_cannot_start_is_refused(tmp_path, query, protocol, mess
             assert (response.status, (await response.json())["message"]) == (400, message)
 
 
+async def test_exec_over_spdy_is_refused_with_the_way_out(tmp_path: Path):
+    """What kubectl before 1.31 sends of its own accord."""
+    headers = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade"}
+    async with served(tmp_path) as api, kubelet_at(tmp_path) as (_, port):
+        await add_pod(api, port)
+        url = f"{api.url}{PODS}/p/exec?command=a&stdout=true"
+        async with api.admin.post(url, headers=headers) as response:
+            said = (await response.json())["message"]
+    assert response.status == 400
+    assert said == (
+        "exec is served over WebSocket only, not SPDY: use kubectl 1.31 or newer, "
+        "or kubectl 1.29 or 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
+    )
+
+
 async def test_exec_into_a_pod_on_no_node_is_refused(tmp_path: Path):
     async with served(tmp_path) as api:
         await api.call("POST", PODS, pod("p"))

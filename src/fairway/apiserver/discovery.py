@@ -1,7 +1,8 @@
 """What a client can find out about the server: its version, groups, resources and schemas.
 
 Two forms of discovery: the aggregated one (KEP-3352, one document for `/api` and one for `/apis`) and the legacy one,
-a document per group and version. OpenAPI v3 has one document per group and version under a hashed URL (KEP-2896).
+a document per group and version. OpenAPI v3 has one document per group and version under a hashed URL (KEP-2896); v2 is
+there for what kubectl does with it: it tells that a kind is not known, and clients that know no v3 can apply.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ VERSION: Mapping[str, str] = {
 """The minor version whose API this is; clients choose their own behaviour by it."""
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+_OPENAPI_V2_ASKED = "proto-openapi.spec.v2"
+_OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _FOREVER = "public, immutable, max-age=31536000"
 """For URLs that name their content by its hash."""
 
@@ -53,6 +56,8 @@ def find_document(path: str, accept: str) -> Document | None:
     wanted = path.rstrip("/")
     if wanted in ("/api", "/apis"):
         return _groups(wanted, _aggregated_version(accept))
+    if wanted == "/openapi/v2":
+        return _openapi_v2(protobuf=_OPENAPI_V2_ASKED in accept)
     return _documents().get(wanted)
 
 
@@ -228,3 +233,27 @@ def _openapi(found: list[Resource]) -> Document:
         "components": {"schemas": schemas(SCHEMA, roots, [one for one in found if "list" in one.verbs])},
     }
     return _document(body, headers={"Cache-Control": _FOREVER, "Vary": "Accept-Encoding"})
+
+
+@functools.cache
+def _openapi_v2(*, protobuf: bool) -> Document:
+    """A document without paths and definitions: its reader asks the server instead of judging by a schema.
+
+    protobuf: the only form kubectl reads, gnostic's `openapiv2/OpenAPIv2.proto` (Document: swagger = 1, info = 2).
+    """
+    title, version = "Kubernetes", VERSION["gitVersion"]
+    if not protobuf:
+        info = {"title": title, "version": version}
+        return _document({"swagger": "2.0", "info": info, "paths": {}}, headers={"Vary": "Accept"})
+    info_message = _protobuf_text(1, title) + _protobuf_text(2, version)
+    body = _protobuf_text(1, "2.0") + _protobuf_field(2, info_message)
+    return Document(body=body, content_type=_OPENAPI_V2_PROTOBUF, etag=_hash(body), headers={"Vary": "Accept"})
+
+
+def _protobuf_text(number: int, text: str) -> bytes:
+    return _protobuf_field(number, text.encode())
+
+
+def _protobuf_field(number: int, value: bytes) -> bytes:
+    """A length-delimited field; number below 16 and value shorter than 128 bytes, so that one byte tells each."""
+    return bytes((number << 3 | 2, len(value))) + value

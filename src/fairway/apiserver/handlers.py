@@ -48,6 +48,7 @@ ROOT_PATHS = (
     *sorted({"/apis"} | {path for one in RESOURCES if one.group for path in (f"/apis/{one.group}", one.prefix)}),
     "/healthz",
     "/livez",
+    "/openapi/v2",
     "/openapi/v3",
     "/readyz",
     "/version",

@@ -21,6 +21,11 @@ from fairway.apiserver.pod_streams import Location
 EXEC_PROTOCOL = "v5.channel.k8s.io"
 """The one subprotocol with a close signal for stdin; kubectl offers nothing else."""
 
+# kubectl turned to WebSocket with version 1.31, and can be told to since 1.29 (KEP-4006).
+_NO_SPDY = (
+    "exec is served over WebSocket only, not SPDY: use kubectl 1.31 or newer, "
+    "or kubectl 1.29 or 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
+)
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_FRAME = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 10_000
@@ -117,7 +122,10 @@ def kubelet_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
 
 def _upgrade_problem(request: web.Request) -> str:
     """Why a request cannot be joined to a kubelet's WebSocket; "" where it can."""
-    if request.headers.get("Upgrade", "").lower() != "websocket":
+    upgrade = request.headers.get("Upgrade", "").lower()
+    if upgrade.startswith("spdy/"):
+        return _NO_SPDY
+    if upgrade != "websocket":
         return "Upgrade request required"
     offered = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if EXEC_PROTOCOL in offered:
