@@ -20,9 +20,7 @@ def command_for_everyone(folder: Path) -> list[str]:
     sources = Path(fairway.__file__).parent
     libraries = Path(next(path for path in sys.path if path.endswith("site-packages")))
     shutil.copytree(sources, folder / "src" / "fairway", ignore=shutil.ignore_patterns("__pycache__"))
-    wanted = shutil.ignore_patterns(
-        "mypy*", "ruff*", "*.dist-info", "__pycache__", "hypothesis", "grimp", "pip", "setuptools"
-    )
+    wanted = shutil.ignore_patterns("mypy*", "ruff*", "__pycache__", "hypothesis", "grimp", "pip", "setuptools")
     shutil.copytree(libraries, folder / "lib", ignore=wanted)
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | 0o044 | (0o011 if path.is_dir() else 0))

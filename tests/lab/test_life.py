@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.lab.command import User
+from fairway.fabric.unixsocket import peer_pid
+from tests.lab.command import FAIRWAY, User
 from tests.lab.traces import machine, network_namespaces, processes_of, wait_until_gone
 
 pytestmark = pytest.mark.lab
@@ -23,6 +25,27 @@ def newcomer(tmp_path: Path) -> User:
 
 def first_process(user: User, name: str) -> int:
     return int(json.loads((user.state / name / "lab.json").read_text())["pid"])
+
+
+def wait_for(command: subprocess.Popen[str], file: Path) -> None:
+    """Until the command has made the file."""
+    while not file.exists():
+        assert command.poll() is None, command.communicate()
+
+
+def in_namespace_of(first: int, pid: int) -> int:
+    """The host's number of a process of a lab, by its number in the lab."""
+    own = os.readlink(f"/proc/{first}/ns/pid")
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(entry / "ns" / "pid") != own:
+                continue
+            status = (entry / "status").read_text()
+        except OSError:
+            continue
+        if next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1] == str(pid):
+            return int(entry.name)
+    raise LookupError(pid)
 
 
 def test_kill_9_of_the_first_process_ends_everything(newcomer: User) -> None:
@@ -44,15 +67,14 @@ def test_kill_9_of_the_first_process_ends_everything(newcomer: User) -> None:
     assert machine() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("stage", ["pki", "init.sock", "data/apiserver.db"])
 def test_an_interrupted_up_leaves_nothing(newcomer: User, stage: str, number: signal.Signals) -> None:
     """Interrupted as soon as a file of each stage is there."""
     before = machine()
     folder = newcomer.state / "brief"
     up = newcomer.start("up", "--name", "brief")
-    while not (folder / stage).exists():
-        assert up.poll() is None, up.communicate()
+    wait_for(up, folder / stage)
     up.send_signal(number)
     _, said = up.communicate(timeout=30)
     assert up.returncode != 0
@@ -65,6 +87,78 @@ def test_an_interrupted_up_leaves_nothing(newcomer: User, stage: str, number: si
         # Nobody was there to remove it; the next command that names the lab does.
         assert newcomer.fairway("down", "--name", "brief").code == 0
     assert not folder.exists()
+
+
+def test_a_first_process_killed_during_up_ends_it_at_once(newcomer: User) -> None:
+    folder = newcomer.state / "brief"
+    up = newcomer.start("up", "--name", "brief")
+    wait_for(up, folder / "data" / "apiserver.db")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(folder / "init.sock"))
+        handle = os.pidfd_open(peer_pid(connection))
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    os.close(handle)
+    _, said = up.communicate(timeout=30)
+    assert up.returncode == 1
+    assert said.startswith("fairway: lab 'brief' did not come up: its first process has ended; its logs said:\n")
+    wait_until_gone(newcomer)
+    assert not folder.exists()
+
+
+def test_while_a_lab_comes_up_its_name_is_held(newcomer: User) -> None:
+    up = newcomer.start("up", "--name", "brief")
+    wait_for(up, newcomer.state / "brief" / "pki")
+    for verb in ("up", "down"):
+        answer = newcomer.fairway(verb, "--name", "brief")
+        if up.poll() is not None:
+            break
+        assert (answer.code, answer.err) == (
+            1,
+            "fairway: lab 'brief' is being brought up or down by another command: wait for it\n",
+        )
+    assert up.wait(timeout=60) == 0
+    up.communicate()
+    assert newcomer.fairway("down", "--name", "brief").code == 0
+
+
+def test_a_lab_whose_record_is_lost_can_be_taken_down(newcomer: User) -> None:
+    assert newcomer.fairway("up", "--name", "lost").code == 0
+    (newcomer.state / "lost" / "lab.json").unlink()
+    for verb in (["status"], ["exec", "mypc", "true"], ["kubeconfig"]):
+        answer = newcomer.fairway(verb[0], "--name", "lost", *verb[1:])
+        assert (answer.code, answer.err.splitlines()[0].partition(": ")[0]) == (1, "fairway")
+        assert "take it down with: fairway down --name lost" in answer.err
+    assert "is up already" in newcomer.fairway("up", "--name", "lost").err
+    assert newcomer.fairway("down", "--name", "lost").code == 0
+    assert processes_of(newcomer) == []
+
+
+def test_up_prints_commands_that_can_be_typed_as_they_are(newcomer: User) -> None:
+    """By a lab of another name, in a folder with a space in its name."""
+    there = User(state=newcomer.state / "my labs")
+    up = there.fairway("up", "--name", "other")
+    head, *typed, down = up.out.splitlines()
+    assert head.startswith("lab 'other' is up after ")
+    script = "set -e\n" + "\n".join(typed)
+    answer = there.run(["sh", "-c", script], PATH=f"{Path(FAIRWAY).parent}:{os.environ['PATH']}")
+    assert (answer.code, answer.err) == (0, "")
+    assert "myk8s-worker3" in answer.out
+    assert '"gitVersion"' in answer.out
+    assert there.run(["sh", "-c", down]).out == "lab 'other' is down\n"
+
+
+def test_a_lab_whose_api_server_hangs_is_told_so(newcomer: User) -> None:
+    assert newcomer.fairway("up", "--name", "hung").code == 0
+    status = newcomer.fairway("status", "--name", "hung", "-o", "json").json()
+    pid = next(service["pid"] for service in status["services"] if service["name"] == "control-plane")
+    os.kill(in_namespace_of(status["firstProcess"], pid), signal.SIGSTOP)
+    answer = newcomer.fairway("status", "--name", "hung")
+    assert (answer.code, len(answer.err.splitlines())) == (1, 1)
+    assert "the API server does not answer (nothing came within 5 s)" in answer.err
+    assert "mypc                 client  172.18.0.100" in answer.out
+    assert newcomer.fairway("exec", "--name", "hung", "mypc", "hostname").out == "mypc\n"
+    assert newcomer.fairway("down", "--name", "hung").code == 0
+    assert processes_of(newcomer) == []
 
 
 def test_a_second_up_of_the_same_name_is_refused(lab: User) -> None:
@@ -115,7 +209,7 @@ def test_a_dry_run_prints_the_steps_and_makes_nothing(newcomer: User) -> None:
         (["xyzzy"], 2, "there is no verb 'xyzzy'; the verbs are: up, down"),
         (["up", "--name", "NO"], 1, "lab name 'NO' is not valid"),
         (["up", "--api-port", "70000"], 2, "70000 is not in the range"),
-        (["exec", "mypc"], 2, "Missing argument 'COMMAND...'"),
+        (["exec", "mypc"], 2, "what shall mypc run? For a shell: fairway exec mypc -- bash"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_right(newcomer: User, args: list[str], code: int, said: str) -> None:
