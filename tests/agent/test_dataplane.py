@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from types import ModuleType
+from typing import Any
+
 import pytest
 
 from fairway.agent import dataplane as module
+from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import IptablesDataplane, ServiceRefused
+from fairway.agent.step import compile_step
 from fairway.api.types import Key
 from fairway.base.errors import Retry
+from fairway.dataplane.ipt import backend, text
+from fairway.dataplane.ipt import lower as lowering
 from fairway.dataplane.ipt.backend import ApplyError, Variant
 from fairway.dataplane.ipt.diff import Batch, diff
 from fairway.dataplane.ipt.frame import JUMPS, Features
+from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset
+from fairway.plan.model import Plan
 from fairway.plan.options import parse_options
-from tests.plan.objects import LOCAL_AND_REMOTE, plan_of, service
+from fairway.watch.informer import Change
+from tests.agent.test_changes import STARTED, change
+from tests.dataplane.ipt.kernel import Kernel
+from tests.plan.objects import LOCAL_AND_REMOTE, OPTIONS, endpoint, endpoint_slice, node, plan_of, service
 
 
 class Backend:
@@ -24,6 +37,9 @@ class Backend:
         self.refusal: Retry | None = None
         self.observed: dict = {}
         self.cleaned = False
+
+    def lower(self, plan: Plan) -> Ruleset:
+        return lower(plan, self.features)
 
     def apply(self, ruleset: Ruleset) -> Batch:
         if self.refusal is not None:
@@ -41,11 +57,35 @@ def dataplane(monkeypatch: pytest.MonkeyPatch) -> IptablesDataplane:
     return IptablesDataplane(Variant.NFT)
 
 
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A whole data plane's: only the programs and the generation are made up."""
+    made = Kernel()
+    monkeypatch.setattr(backend, "_which", lambda program: program)
+    monkeypatch.setattr(backend.subprocess, "run", made.run)
+    monkeypatch.setattr(backend, "read_generation", lambda: made.generation)
+    monkeypatch.setattr(backend, "ensure_counters", lambda _: True)
+    return made
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, where: ModuleType, name: str) -> list[Any]:
+    """The first argument of every call of that function from now on."""
+    given: list[Any] = []
+    function = getattr(where, name)
+
+    def record(first: Any, *others: Any) -> Any:
+        given.append(first)
+        return function(first, *others)
+
+    monkeypatch.setattr(where, name, record)
+    return given
+
+
 PLAN = plan_of(service(), LOCAL_AND_REMOTE)
 
 
 def rules_of(dataplane: IptablesDataplane) -> list[Rule]:
-    ruleset = module.lower(PLAN, dataplane._backend.features)
+    ruleset = dataplane._backend.lower(PLAN)
     return [rule for chains in ruleset.chains.values() for rules in chains.values() for rule in rules]
 
 
@@ -83,3 +123,37 @@ def test_loopback_is_opened_only_for_node_ports_on_it(dataplane):
 def test_cleanup_is_the_backends(dataplane):
     dataplane.cleanup()
     assert dataplane._backend.cleaned
+
+
+def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):
+    """Of fifty Services one gets a second endpoint."""
+    services = [service(f"web{number}", clusterIP=f"10.200.1.{number + 1}") for number in range(50)]
+    slices = [
+        endpoint_slice(endpoint(f"10.10.2.{number + 1}"), name=f"web{number}-1", of=f"web{number}")
+        for number in range(50)
+    ]
+    objects = ChangeTracker(started=STARTED)
+    for each in services:
+        objects.service_changed(change(each.metadata.key, None, each))
+    for each in slices:
+        objects.slice_changed(Change(key=each.metadata.key, previous=None, current=each))
+    before = compile_step(None, objects, objects.take().services, node=node(), options=OPTIONS)
+    dataplane = IptablesDataplane(Variant.NFT)
+    dataplane.apply(before.plan)
+    lowered, formatted = recorded(monkeypatch, lowering, "lower_port"), recorded(monkeypatch, text, "format_rule")
+
+    more = endpoint_slice(endpoint("10.10.2.8"), endpoint("10.10.3.8"), name="web7-1", of="web7")
+    objects.slice_changed(Change(key=more.metadata.key, previous=slices[7], current=more))
+    after = compile_step(before, objects, objects.take().services, node=node(), options=OPTIONS)
+    changed = [port for port, former in zip(after.plan.ports, before.plan.ports, strict=True) if port is not former]
+    applied = dataplane.apply(after.plan)
+
+    assert [port.name.service for port in changed] == ["web7"]
+    assert lowered == changed
+    # The door, the masquerade and the choice of the Service's chain, and two rules for each endpoint; of no Service are
+    # three rules that let packets be forwarded, and the jump to node ports.
+    owners = Counter(rule.owner.service if rule.owner is not None else "" for rule in formatted)
+    assert owners == {"web7": 1 + 3 + 2 * 2, "": 4}
+    # The chain and the endpoint that is new; nobody had to look what else is there.
+    assert dict(applied.written) == {"nat": 3 + 2}
+    assert kernel.saves == 1

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
@@ -283,3 +283,31 @@ def _answers(url: str) -> Callable[[], Awaitable[bool]]:
         return await _status(url)() == 200
 
     return ask
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_service_whose_rules_are_refused_holds_up_no_other(variant):
+    """Its affinity lasts longer than xt_recent can count; the rules that say so are asked for by its slice."""
+
+    def service_with(name: str, **spec: Any) -> Object:
+        made = service(**spec)
+        return {**made, "metadata": {**made["metadata"], "name": name, "uid": name}}
+
+    def slice_of(name: str, address: str) -> Object:
+        made = endpoint_slice(address)
+        metadata = {**made["metadata"], "name": f"{name}-1", "uid": f"{name}-1"}
+        return {**made, "metadata": {**metadata, "labels": {"kubernetes.io/service-name": name}}}
+
+    async def play(lab: Lab) -> None:
+        affinity = {"clientIP": {"timeoutSeconds": 2**32}}
+        bad = service_with("bad", clusterIP="10.200.1.6", sessionAffinity="ClientIP", sessionAffinityConfig=affinity)
+        async with lab.agent():
+            await lab.wait_backends("10.10.1.1")
+            good = service_with("good", clusterIP="10.200.1.7")
+            await lab.put(bad, slice_of("bad", "10.10.1.6"), good, slice_of("good", "10.10.1.7"))
+            await lab.wait_backends("10.10.1.1", "10.10.1.7")
+            affinity["clientIP"]["timeoutSeconds"] = 10800
+            await lab.put(bad)
+            await lab.wait_backends("10.10.1.1", "10.10.1.6", "10.10.1.7")
+
+    in_lab(play, variant)

@@ -9,15 +9,18 @@ import pytest
 
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
+from fairway.dataplane.ipt.generation import read_generation
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import KUBE_NODEPORTS, KUBE_SERVICES
 from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
+from fairway.dataplane.ipt.replay import replay
 from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table, Verdict, comment
 from fairway.dataplane.ipt.text import format_save
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
 from fairway.plan.model import PortName
 from tests.dataplane.ipt.golden import RECORDED, SCENARIOS, Recorded, normal
+from tests.dataplane.ipt.test_diff import filled
 from tests.kernel.namespaces import in_namespaces
 
 pytestmark = pytest.mark.kernel
@@ -245,6 +248,48 @@ def test_what_a_stranger_flushed_comes_back(variant: Variant) -> None:
         return normal(nat_and_filter(variant)) == wanted
 
     assert in_namespaces(child)
+
+
+def test_nf_tables_counts_one_change_for_each_table_that_is_sent() -> None:
+    """From any scenario to any other; what the kernel is then taken to hold is what it holds."""
+
+    def child() -> list[str]:
+        backend, wrong = IptablesBackend(Variant.NFT), []
+        observed = backend.observe()
+        for before in SCENARIOS:
+            for after in SCENARIOS:
+                for scenario in (before, after):
+                    ruleset = backend.lower(Recorded(scenario, NODE).plan())
+                    generation = read_generation()
+                    batch = backend.apply(ruleset)
+                    assert generation is not None
+                    expected, observed = filled(replay(observed, batch)), backend.observe()
+                    if read_generation() != generation + len(batch.tables) or filled(observed) != expected:
+                        wrong.append(f"{before} -> {after}")
+        return wrong
+
+    assert in_namespaces(child) == []
+
+
+def test_nothing_is_read_while_only_we_change_anything_and_a_strangers_change_is_seen(
+    variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The legacy variant cannot tell, so it reads each time."""
+    scenarios = ("nodeport-cluster", "clusterip", "nodeport-affinity", "nodeport-local")
+
+    def child() -> tuple[int, int, bool]:
+        backend, reads = IptablesBackend(variant), []
+        observe = backend.observe
+        monkeypatch.setattr(backend, "observe", lambda: (reads.append(1), observe())[1])
+        for scenario in scenarios:
+            backend.sync(Recorded(scenario, NODE).plan())
+        before = len(reads)
+        subprocess.run([f"iptables-{variant.value}", "-t", "nat", "-F", KUBE_SERVICES], check=True)
+        plan = Recorded("nodeport-cluster", NODE).plan()
+        backend.sync(plan)
+        return before, len(reads) - before, bool(IptablesBackend(variant).sync(plan))
+
+    assert in_namespaces(child) == (1 if variant is Variant.NFT else len(scenarios), 1, False)
 
 
 def test_any_comment_comes_back_as_it_was_sent(variant: Variant) -> None:

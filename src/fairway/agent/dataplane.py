@@ -13,7 +13,6 @@ from fairway.base.errors import Retry
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.diff import Batch
 from fairway.dataplane.ipt.frame import accepts_localhost
-from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.ruleset import Ruleset
 from fairway.plan.model import Plan
 
@@ -55,7 +54,7 @@ class IptablesDataplane:
         self._backend = IptablesBackend(variant)
 
     def apply(self, plan: Plan) -> Applied:
-        ruleset = lower(plan, self._backend.features)
+        ruleset = self._backend.lower(plan)
         try:
             batch = self._backend.apply(ruleset)
         except ApplyError as error:

@@ -9,12 +9,14 @@ import pytest
 
 from fairway.base.errors import Retry, Unsupported
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
+from fairway.dataplane.ipt.diff import Batch, diff
 from fairway.dataplane.ipt.frame import Features
 from fairway.dataplane.ipt.lower import lower
-from fairway.dataplane.ipt.ruleset import Table
+from fairway.dataplane.ipt.ruleset import Ruleset, Table
 from fairway.dataplane.ipt.text import format_save
 from fairway.plan.model import DoorKind
 from tests.dataplane.ipt.build import door, plan, port
+from tests.dataplane.ipt.kernel import Kernel
 
 TABLES = (Table.MANGLE, Table.FILTER, Table.NAT)
 RULESET = lower(plan(port(door(DoorKind.NODE_PORT))), Features(nfacct=False))
@@ -156,3 +158,90 @@ def test_auto_follows_the_kubelet_to_the_legacy_tables(
         (tmp_path / name).write_text(f"#!/bin/sh\ncat << END\n{text}END\n")
         (tmp_path / name).chmod(0o755)
     assert bool(IptablesBackend().observe()) is legacy
+
+
+EMPTY = lower(plan(), Features(nfacct=False))
+OTHER = lower(plan(port(door(DoorKind.CLUSTER_IP))), Features(nfacct=False))
+FOREIGN = (Table.NAT, "KUBE-SERVICES", "-j DROP")
+
+
+@pytest.fixture
+def kernel(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    monkeypatch.setattr("fairway.dataplane.ipt.backend.subprocess.run", made.run)
+    monkeypatch.setattr("fairway.dataplane.ipt.backend.read_generation", lambda: made.generation)
+    return made
+
+
+def brought(kernel: Kernel, backend: IptablesBackend, ruleset: Ruleset) -> Batch:
+    """What is sent to bring the kernel to `ruleset`, which is the least, and does."""
+    least = diff(kernel.rules, ruleset)
+    batch = backend.apply(ruleset)
+    assert batch == least
+    assert not diff(kernel.rules, ruleset)
+    return batch
+
+
+def test_while_nobody_else_changes_anything_the_kernel_is_read_once(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    for ruleset in (RULESET, OTHER, EMPTY, RULESET):
+        assert brought(kernel, backend, ruleset)
+    assert kernel.saves == 1
+
+
+def test_where_nothing_seems_left_to_do_the_kernel_is_read_all_the_same(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    brought(kernel, backend, RULESET)
+    generation = kernel.generation
+    kernel.change(*FOREIGN)
+    kernel.generation = generation
+    assert brought(kernel, backend, RULESET).tables == (Table.NAT,)
+    assert kernel.saves == 2
+
+
+def test_what_another_changed_is_seen_at_the_next_change(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    brought(kernel, backend, RULESET)
+    kernel.change(*FOREIGN)
+    brought(kernel, backend, OTHER)
+    brought(kernel, backend, EMPTY)
+    assert kernel.saves == 2
+
+
+def test_what_another_changed_during_our_own_change_is_seen_at_the_next(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    brought(kernel, backend, RULESET)
+    kernel.meanwhile = lambda: kernel.change(*FOREIGN)
+    backend.apply(OTHER)
+    assert kernel.rules[Table.NAT]["KUBE-SERVICES"] == ("-j DROP",)
+    brought(kernel, backend, EMPTY)
+    assert kernel.saves == 2
+
+
+def test_a_refused_batch_leaves_nothing_known(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    brought(kernel, backend, RULESET)
+    kernel.refuses = True
+    with pytest.raises(ApplyError):
+        backend.apply(OTHER)
+    kernel.refuses = False
+    brought(kernel, backend, OTHER)
+    assert kernel.saves == 2
+
+
+@pytest.mark.parametrize("variant", [Variant.NFT, Variant.LEGACY])
+def test_where_no_generation_tells_the_kernel_is_read_each_time(kernel: Kernel, variant: Variant) -> None:
+    if variant is Variant.NFT:
+        kernel.generation = None
+    backend = IptablesBackend(variant)
+    for ruleset in (RULESET, OTHER, EMPTY):
+        brought(kernel, backend, ruleset)
+    assert kernel.saves == 3
+
+
+def test_cleanup_reads_the_kernel_and_leaves_nothing_known(kernel: Kernel) -> None:
+    backend = IptablesBackend(Variant.NFT)
+    brought(kernel, backend, RULESET)
+    backend.cleanup()
+    brought(kernel, backend, RULESET)
+    assert kernel.saves == 3

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from fairway.dataplane.ipt import text
 from fairway.dataplane.ipt.diff import Batch, Line, cleanup, diff
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.parse import Lines, parse_save
-from fairway.dataplane.ipt.ruleset import Table
-from fairway.dataplane.ipt.text import ChainTexts, format_save
+from fairway.dataplane.ipt.ruleset import Rule, Table
+from fairway.dataplane.ipt.text import ChainTexts, format_rule, format_save
 from fairway.plan.model import DoorKind
 from tests.dataplane.ipt.build import HASH, NAME, door, plan, port
 from tests.dataplane.ipt.golden import SCENARIOS, Recorded
+from tests.dataplane.ipt.kernel import apply
 
 RULESET = lower(plan(port(door(DoorKind.CLUSTER_IP), door(DoorKind.NODE_PORT))))
 EMPTY = lower(plan())
@@ -33,37 +35,6 @@ def with_chain(lines: Lines, table: Table, chain: str, rules: tuple[str, ...] | 
     else:
         chains[chain] = rules
     return {**lines, table: chains}
-
-
-def apply(observed: Lines, batch: Batch) -> Lines:
-    """What iptables-restore --noflush makes of it; raises where it would refuse, or would do harm."""
-    tables: dict[Table, dict[str, list[str]]] = {
-        table: {chain: list(rules) for chain, rules in observed.get(table, {}).items()} for table in Table
-    }
-    chains: dict[str, list[str]] = {}
-    for line in batch.lines:
-        verb, _, rest = line.text.partition(" ")
-        chain, _, rule = rest.partition(" ")
-        match verb:
-            case "-A":
-                chains[chain].append(rule)
-            case "-I":
-                chains.setdefault(chain, []).insert(0, rule)
-            case "-D":
-                chains[chain].remove(rule)
-            case "-X":
-                assert not chains[chain]
-                assert not any(f"-j {chain}" in some for rules in chains.values() for some in rules)
-                del chains[chain]
-            case "COMMIT":
-                chains = {}
-            case _ if verb.startswith("*"):
-                chains = tables[Table(verb[1:])]
-            case _:
-                assert verb.startswith(":")
-                assert rest == "- [0:0]"
-                chains[verb[1:]] = []
-    return {table: {chain: tuple(rules) for chain, rules in found.items()} for table, found in tables.items() if found}
 
 
 def filled(lines: Lines) -> Mapping[Table, Mapping[str, tuple[str, ...]]]:
@@ -156,6 +127,8 @@ def test_a_stale_chain_that_a_stranger_leads_to_is_emptied_only() -> None:
     assert f":{chain} - [0:0]" in texts
     assert f"-X {chain}" not in texts
     assert f"-X KUBE-EXT-{HASH}" in texts
+    # Once it is empty nothing is left to do.
+    assert not diff(apply(observed, diff(observed, EMPTY)), EMPTY)
 
 
 def test_the_firewall_chain_is_shared_and_keeps_the_kubelets_rules() -> None:
@@ -219,16 +192,41 @@ def test_cleanup_empties_a_chain_that_a_stranger_leads_to() -> None:
     assert "KUBE-MARK-MASQ" not in after
 
 
-def test_texts_are_made_once_for_the_same_rules_and_forgotten_with_them() -> None:
-    texts = ChainTexts()
-    rules = RULESET.chains[Table.NAT][f"KUBE-SVC-{HASH}"]
-    first = texts.of(rules)
+def test_texts_are_made_once_for_the_same_rules_and_forgotten_with_them(formatted: list[Rule]) -> None:
+    chain = f"KUBE-SVC-{HASH}"
+    texts, rules = ChainTexts(), RULESET.chains[Table.NAT][chain]
+    first = texts.of(Table.NAT, chain, rules)
     texts.forget_others()
-    assert texts.of(rules) is first
+    assert texts.of(Table.NAT, chain, rules) is first
+    assert formatted == list(rules)
     texts.forget_others()
     texts.forget_others()
-    assert texts.of(rules) is not first
-    assert texts.of(rules) == first
+    assert texts.of(Table.NAT, chain, rules) == first
+    assert formatted == [*rules, *rules]
+
+
+def test_of_a_chain_that_changed_only_new_rules_get_their_text_made(formatted: list[Rule]) -> None:
+    texts, chain = ChainTexts(), f"KUBE-SVC-{HASH}"
+    one, two, *rest = RULESET.chains[Table.NAT][chain]
+    first = texts.of(Table.NAT, chain, (one, two, *rest))
+    texts.forget_others()
+    formatted.clear()
+    new = replace(two)
+    assert texts.of(Table.NAT, chain, (new, one)) == (first[1], first[0])
+    assert [rule is new for rule in formatted] == [True]
+
+
+@pytest.fixture
+def formatted(monkeypatch: pytest.MonkeyPatch) -> list[Rule]:
+    """Of ChainTexts: the rules whose text it made."""
+    rules: list[Rule] = []
+
+    def recorded(rule: Rule) -> str:
+        rules.append(rule)
+        return format_rule(rule)
+
+    monkeypatch.setattr(text, "format_rule", recorded)
+    return rules
 
 
 def test_remembered_texts_give_the_same_batch() -> None:

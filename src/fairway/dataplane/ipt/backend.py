@@ -1,7 +1,7 @@
 """The kernel's iptables, by way of iptables-save and iptables-restore. The only module here that touches it.
 
 Calls block for as long as the programs run (a few milliseconds for a lab, more with thousands of Services): an event
-loop runs them in a thread. One `apply` is one save and at most one restore, each without a shell. Not for several
+loop runs them in a thread. One `apply` is at most one save and one restore, each without a shell. Not for several
 threads at once.
 """
 
@@ -19,10 +19,12 @@ from pathlib import Path
 from fairway.base.errors import Retry, Unsupported
 from fairway.dataplane.ipt.diff import Batch, cleanup, diff
 from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
+from fairway.dataplane.ipt.generation import read_generation
 from fairway.dataplane.ipt.lower import Lowering
 from fairway.dataplane.ipt.names import KUBELET_CHAINS
 from fairway.dataplane.ipt.nfacct import ensure_counters, remove_counters
 from fairway.dataplane.ipt.parse import Lines, parse_save
+from fairway.dataplane.ipt.replay import replay
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
 from fairway.dataplane.ipt.text import ChainTexts, format_rule
 from fairway.plan.model import Plan
@@ -68,6 +70,19 @@ class _Programs:
     save: str
     restore: str
 
+    @property
+    def are_nft(self) -> bool:
+        """Whether it is nf_tables they write to; of the alternatives a distribution has, the link tells."""
+        return "nft" in Path(self.restore).resolve().name
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the kernel holds for as long as `generation` is nf_tables' one."""
+
+    generation: int
+    lines: Lines
+
 
 @dataclass(frozen=True, slots=True)
 class _Done:
@@ -87,6 +102,7 @@ class IptablesBackend:
         self._features: Features | None = None
         self._lowering = Lowering()
         self._texts = ChainTexts()
+        self._known: _Known | None = None
 
     @property
     def features(self) -> Features:
@@ -105,26 +121,61 @@ class IptablesBackend:
         except ValueError as error:
             raise Retry(f"{self._programs.save}: {error}", after_s=RETRY_S) from error
 
+    def lower(self, plan: Plan) -> Ruleset:
+        """The Plan's rules with what this machine has; what stayed of the last Plan keeps the very same rules."""
+        return self._lowering.lower(plan, self.features)
+
     def apply(self, ruleset: Ruleset) -> Batch:
         """Bring the kernel to `ruleset`, whatever is there; gives what had to be sent, empty if nothing had.
 
         Raises ApplyError where a rule is refused, Retry where it may work later, Unsupported without privilege.
         """
-        batch = diff(self.observe(), ruleset, self._texts)
+        known = self._still_known()
+        batch = diff(known.lines, ruleset, self._texts) if known is not None else Batch()
+        if known is None or not batch:
+            # There is no hurry where nothing seems to be left to do, so what was known is put to the proof.
+            observed, known = self._look()
+            batch = diff(observed, ruleset, self._texts)
+        self._known = None
         self._restore(batch)
+        self._known = self._after(known, batch)
         return batch
 
     def sync(self, plan: Plan) -> Batch:
-        """`apply` of the Plan's rules, with what this machine has."""
-        return self.apply(self._lowering.lower(plan, self.features))
+        """`apply` of the Plan's rules."""
+        return self.apply(self.lower(plan))
 
     def cleanup(self) -> Batch:
         """Remove all of ours; gives what had to be sent. Raises as `apply` does."""
         batch = cleanup(self.observe())
+        self._known = None
         self._restore(batch)
         remove_counters(NFACCT_COUNTERS)
         self._features = None
         return batch
+
+    def _generation(self) -> int | None:
+        return read_generation() if self._programs.are_nft else None
+
+    def _still_known(self) -> _Known | None:
+        """What is known to be in the kernel, None where anything of nf_tables was changed since, by anyone."""
+        known = self._known
+        return known if known is not None and self._generation() == known.generation else None
+
+    def _look(self) -> tuple[Lines, _Known | None]:
+        """`observe`, and for how long it will be true, None where that cannot be told."""
+        generation = self._generation()
+        lines = self.observe()
+        if generation is None or self._generation() != generation:
+            return lines, None
+        return lines, _Known(generation, lines)
+
+    def _after(self, known: _Known | None, batch: Batch) -> _Known | None:
+        """What is known once `batch` is in: it brings one generation for each table, unless another change came too."""
+        if known is None or not batch:
+            return known
+        generation = known.generation + len(batch.tables)
+        return _Known(generation, replay(known.lines, batch)) if self._generation() == generation else None
 
     def _restore(self, batch: Batch) -> None:
         if not batch:

@@ -38,6 +38,11 @@ class Batch:
     def text(self) -> str:
         return "".join(f"{line.text}\n" for line in self.lines)
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Those it changes, each in one transaction of the kernel."""
+        return tuple(Table(line.text[1:]) for line in self.lines if line.text.startswith("*"))
+
     def rule_at(self, number: int) -> Rule | None:
         """The rule of line `number`, counted from 1 as iptables does; None where there is none."""
         return self.lines[number - 1].rule if 0 < number <= len(self.lines) else None
@@ -58,7 +63,7 @@ def diff(observed: Lines, desired: Ruleset, texts: ChainTexts | None = None) -> 
     for table in Table:
         chains = desired.chains.get(table, {})
         jumps = [jump for jump in desired.jumps if jump.table is table]
-        lines += _in_table(table, _table_lines(_Table(table, observed.get(table, {}), chains, jumps), texts))
+        lines += _in_table(table, _table_lines(_Table(table, observed.get(table, {}), chains, jumps, texts)))
     texts.forget_others()
     return Batch(tuple(lines))
 
@@ -88,25 +93,38 @@ class _Table:
     observed: Mapping[str, tuple[str, ...]]
     desired: Mapping[str, tuple[Rule, ...]]
     jumps: Sequence[BuiltinJump]
+    texts: ChainTexts
+
+    def desired_text(self, chain: str) -> tuple[str, ...]:
+        return self.texts.of(self.table, chain, self.desired[chain])
+
+    def holds(self, chain: str) -> bool:
+        """Whether a chain is there and says what it should.
+
+        Text first: it is what the kernel prints on every version we know. Only where it differs are the lines
+        understood, so that another version's order or spelling is no reason to write a chain again and again.
+        """
+        observed, desired = self.observed.get(chain), self.desired[chain]
+        if observed is None or len(observed) != len(desired):
+            return False
+        return observed == self.desired_text(chain) or all(map(_says, observed, desired))
 
 
-def _table_lines(given: _Table, texts: ChainTexts) -> list[Line]:
+def _table_lines(given: _Table) -> list[Line]:
     observed, desired = given.observed, given.desired
     added = {
         chain: _missing(observed[chain], rules)
         for chain, rules in desired.items()
         if chain in observed and chain == names.KUBE_FIREWALL
     }
-    written = {
-        chain: rules
-        for chain, rules in desired.items()
-        if chain not in added and not _holds(observed.get(chain), rules, texts)
-    }
+    written = {chain: rules for chain, rules in desired.items() if chain not in added and not given.holds(chain)}
     stale = {chain for chain in observed if chain not in desired and _is_ours(given.table, chain)}
-    deleted = stale - _referred_to(observed, besides=stale | written.keys()) if stale else stale
+    # A chain that holds what it should, as one that is written, leads to no chain but ours that stay.
+    deleted = stale - _referred_to(observed, besides=stale | desired.keys() - added.keys()) if stale else stale
+    emptied = {chain for chain in stale if chain in deleted or observed[chain]}
     return [
         *(Line(f":{chain} - [0:0]") for chain in written),
-        *(Line(f":{chain} - [0:0]") for chain in sorted(stale)),
+        *(Line(f":{chain} - [0:0]") for chain in sorted(emptied)),
         *(
             Line(f"-I {jump.chain} {format_rule(jump.rule)}", jump.rule)
             for jump in given.jumps
@@ -116,7 +134,7 @@ def _table_lines(given: _Table, texts: ChainTexts) -> list[Line]:
         *(
             Line(f"-A {chain} {text}", rule)
             for chain, rules in written.items()
-            for rule, text in zip(rules, texts.of(rules), strict=True)
+            for rule, text in zip(rules, given.desired_text(chain), strict=True)
         ),
         *(Line(f"-X {chain}") for chain in sorted(deleted)),
     ]
@@ -124,17 +142,6 @@ def _table_lines(given: _Table, texts: ChainTexts) -> list[Line]:
 
 def _in_table(table: Table, lines: list[Line]) -> list[Line]:
     return [Line(f"*{table.value}"), *lines, Line("COMMIT")] if lines else []
-
-
-def _holds(observed: tuple[str, ...] | None, desired: tuple[Rule, ...], texts: ChainTexts) -> bool:
-    """Whether a chain is there and says what it should.
-
-    Text first: it is what the kernel prints on every version we know. Only where it differs are the lines understood,
-    so that another version's order or spelling is no reason to write a chain again and again.
-    """
-    if observed is None or len(observed) != len(desired):
-        return False
-    return observed == texts.of(desired) or all(map(_says, observed, desired))
 
 
 def _missing(observed: tuple[str, ...], desired: tuple[Rule, ...]) -> tuple[Rule, ...]:

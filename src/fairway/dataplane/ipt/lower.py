@@ -36,14 +36,16 @@ class Lowering:
 
     def __init__(self) -> None:
         self._known: dict[PortName, tuple[_Given, PortRules]] = {}
+        self._endpoints: dict[PortName, tuple[ServicePort, int]] = {}
 
     def lower(self, plan: Plan, features: Features) -> Ruleset:
         """As the function of this name."""
         if plan.family is not Family.IPV4:
             raise ValueError(f"these are the rules of IPv4; the Plan of {plan.node} is for {plan.family.api_name}")
+        self._endpoints = {port.name: (port, self._count_endpoints(port)) for port in plan.ports}
         context = Context(
             cluster_cidrs=plan.cluster_cidrs,
-            endpoint_comments=sum(len({*port.cluster, *port.local}) for port in plan.ports) <= LARGE_CLUSTER_ENDPOINTS,
+            endpoint_comments=sum(count for _, count in self._endpoints.values()) <= LARGE_CLUSTER_ENDPOINTS,
             count_localhost=features.nfacct and accepts_localhost(plan),
         )
         health_ports = {(check.namespace, check.service): check.port for check in plan.health_checks}
@@ -53,6 +55,10 @@ class Lowering:
             known[port.name] = given, self._lower_port(given)
         self._known = known
         return _assemble(plan, features, [rules for _, rules in known.values()])
+
+    def _count_endpoints(self, port: ServicePort) -> int:
+        before = self._endpoints.get(port.name)
+        return before[1] if before is not None and before[0] is port else len({*port.cluster, *port.local})
 
     def _lower_port(self, given: _Given) -> PortRules:
         before = self._known.get(given[0].name)

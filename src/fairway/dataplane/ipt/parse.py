@@ -52,20 +52,20 @@ def parse_save(text: str) -> Lines:
     current: dict[str, list[str]] | None = None
     # Not splitlines: a stranger's comment may hold what Unicode calls the end of a line.
     for line in text.split("\n"):
-        match line[:1]:
-            case "" | "#":
-                continue
-            case "*" if current is None:
-                current = tables.setdefault(Table(line[1:]), {}) if line[1:] in _TABLES else {}
-            case ":" if current is not None:
-                current[line[1:].split(" ", 1)[0]] = []
-            case "-" if current is not None:
-                _, chain, *rest = line.split(" ", 2)
-                current.setdefault(chain, []).append(rest[0] if rest else "")
-            case _ if current is not None and line == "COMMIT":
-                current = None
-            case _:
-                raise ValueError(f"not a line of iptables-save: {line!r}")
+        # By how often they come: there may be tens of thousands.
+        if line.startswith("-") and current is not None:
+            _, chain, *rest = line.split(" ", 2)
+            current.setdefault(chain, []).append(rest[0] if rest else "")
+        elif line.startswith(":") and current is not None:
+            current[line[1:].split(" ", 1)[0]] = []
+        elif line == "" or line.startswith("#"):
+            continue
+        elif line.startswith("*") and current is None:
+            current = tables.setdefault(Table(line[1:]), {}) if line[1:] in _TABLES else {}
+        elif line == "COMMIT" and current is not None:
+            current = None
+        else:
+            raise ValueError(f"not a line of iptables-save: {line!r}")
     if current is not None:
         raise ValueError("iptables-save's output ends without COMMIT")
     return {table: {chain: tuple(lines) for chain, lines in chains.items()} for table, chains in tables.items()}

@@ -125,27 +125,33 @@ def _format_target(target: Target) -> str:
 
 
 class ChainTexts:
-    """The texts of a chain's rules; asked again for the very same tuple of rules, the very same answer.
+    """The texts of chains, made anew only for rules that are new: a rule that is the very same keeps its text.
 
-    Most chains of a large ruleset are those of the last one. `forget_others` keeps what was asked for since the last
-    call of it.
+    Most rules of a large ruleset are those of the last one. A chain nobody asks for between two calls of
+    `forget_others` is forgotten.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Rules, tuple[str, ...]]] = {}
-        self._asked: dict[int, tuple[Rules, tuple[str, ...]]] = {}
+        self._kept: dict[tuple[Table, str], _Texts] = {}
+        self._asked: dict[tuple[Table, str], _Texts] = {}
 
-    def of(self, rules: Rules) -> tuple[str, ...]:
-        """One text for each rule, in their order."""
-        # The rules are kept beside their text, so that no other tuple can come to have their id.
-        known = self._asked.get(id(rules)) or self._kept.get(id(rules))
-        if known is None:
-            known = rules, tuple(format_rule(rule) for rule in rules)
-        self._asked[id(rules)] = known
+    def of(self, table: Table, chain: str, rules: Rules) -> tuple[str, ...]:
+        """One text for each of the chain's rules, in their order."""
+        key = table, chain
+        known = self._asked.get(key) or self._kept.get(key) or _NO_TEXTS
+        if known[0] is not rules:
+            # By identity: an equal rule may be another's. The known rules are kept, so none took over an id.
+            texts = {id(rule): text for rule, text in zip(*known, strict=True)}
+            known = rules, tuple(texts.get(id(rule)) or format_rule(rule) for rule in rules)
+        self._asked[key] = known
         return known[1]
 
     def forget_others(self) -> None:
         self._kept, self._asked = self._asked, {}
+
+
+_Texts = tuple[Rules, tuple[str, ...]]
+_NO_TEXTS: _Texts = ((), ())
 
 
 def format_save(ruleset: Ruleset, tables: Sequence[Table]) -> str:
