@@ -268,7 +268,7 @@ async def test_exec_that_cannot_start_is_refused(tmp_path, query, protocol, mess
 
 
 async def test_exec_over_spdy_is_refused_with_the_way_out(tmp_path: Path):
-    """What kubectl before 1.31 sends of its own accord."""
+    """What kubectl before 1.30 sends of its own accord."""
     headers = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade"}
     async with served(tmp_path) as api, kubelet_at(tmp_path) as (_, port):
         await add_pod(api, port)
@@ -277,8 +277,8 @@ async def test_exec_over_spdy_is_refused_with_the_way_out(tmp_path: Path):
             said = (await response.json())["message"]
     assert response.status == 400
     assert said == (
-        "exec is served over WebSocket only, not SPDY: use kubectl 1.31 or newer, "
-        "or kubectl 1.29 or 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
+        "exec is served over WebSocket only, not SPDY: use kubectl 1.30 or newer, "
+        "or kubectl 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
     )
 
 

@@ -21,10 +21,10 @@ from fairway.apiserver.pod_streams import Location
 EXEC_PROTOCOL = "v5.channel.k8s.io"
 """The one subprotocol with a close signal for stdin; kubectl offers nothing else."""
 
-# kubectl turned to WebSocket with version 1.31, and can be told to since 1.29 (KEP-4006).
+# kubectl asks for WebSocket first since version 1.30, and can be told to since 1.29 (KEP-4006).
 _NO_SPDY = (
-    "exec is served over WebSocket only, not SPDY: use kubectl 1.31 or newer, "
-    "or kubectl 1.29 or 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
+    "exec is served over WebSocket only, not SPDY: use kubectl 1.30 or newer, "
+    "or kubectl 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
 )
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_FRAME = 32 * 1024 * 1024
