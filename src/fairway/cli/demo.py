@@ -17,6 +17,9 @@ from fairway.cluster.walk.stage import Check, Claim, Heading, Ran, Shown
 _SHOWN_LINES = 14
 """Lines of a command's output that are printed; more would push the claim out of sight."""
 
+_TOLD = ('"path"', '"host"', '"method"', '"hostname"', '"ip"')
+"""Of the echo server's answer: what was asked, by whom as the pod sees it, and the pod."""
+
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the lab up when the walk is over.")
@@ -46,10 +49,11 @@ def _show(console: Console, shown: Shown) -> None:
         case Ran(command=command, output=text):
             console.print(f"[cyan]$ {escape(command)}[/]", soft_wrap=True)
             lines = text.rstrip("\n").splitlines()
-            for line in lines[:_SHOWN_LINES]:
+            told = _telling(lines)
+            for line in told:
                 console.print(f"  {escape(line)}", soft_wrap=True)
-            if len(lines) > _SHOWN_LINES:
-                console.print(f"  [dim]... {len(lines) - _SHOWN_LINES} more lines[/]")
+            if len(lines) > len(told):
+                console.print(f"  [dim]... and {len(lines) - len(told)} more lines[/]")
         case Check(what=what, ok=ok, seen=seen):
             mark = "[green]✔[/]" if ok else "[red]✘[/]"
             console.print(f"  {mark} {escape(what)}", soft_wrap=True)
@@ -58,6 +62,14 @@ def _show(console: Console, shown: Shown) -> None:
         case Claim(id=number, claim=claim, ok=ok):
             verdict = "[bold green]holds[/]" if ok else "[bold red]does not hold[/]"
             console.print(f"  {verdict}: {escape(claim)}", soft_wrap=True)
+
+
+def _telling(lines: list[str]) -> list[str]:
+    """The lines worth showing of an output: all of a short one, of the echo server's JSON what the rows are about."""
+    if len(lines) <= _SHOWN_LINES:
+        return lines
+    told = [line for line in lines if line.lstrip().startswith(_TOLD)] if lines[0] == "{" else []
+    return told or lines[:_SHOWN_LINES]
 
 
 def _summary(console: Console, finished: Finished) -> None:

@@ -91,7 +91,7 @@ class Services:
         program = self._programs[spec.program]
         service.pid = self._loop.fork(
             lambda _: run_service(
-                program, spec.config, name=spec.name, place=place, descriptors=spec.fds, log=spec.log
+                program, spec.config, name=spec.program, place=place, descriptors=spec.fds, log=spec.log
             ),
             on_report=lambda _: None,
             on_exit=lambda status: self._ended(service, status),

@@ -88,14 +88,13 @@ async def there_and_back(stage: Stage) -> None:
         connection.line,
     )
     pod_node = await node_of_pod(stage, reply.source)
-    arrived = await stage.run_in(
-        pod_node, "conntrack", "-L", "-p", "tcp", "--orig-src", address, "--orig-port-dst", str(TARGET_PORT)
-    )
-    ports = [(entry.original.source_port, entry.original.destination) for entry in parse_connections(arrived.output)]
+    ports = ("--orig-port-src", str(reply.destination_port), "--orig-port-dst", str(TARGET_PORT))
+    arrived = await stage.run_in(pod_node, "conntrack", "-L", "-p", "tcp", "--orig-src", address, *ports)
+    seen = [(entry.original.destination, entry.reply.destination) for entry in parse_connections(arrived.output)]
     stage.check(
-        f"{pod_node} carries the same connection from the node entered, and answers to it",
-        (reply.destination_port, reply.source) in ports,
-        ports,
+        f"{pod_node} carries it on from the node that was entered, and the pod's answer goes back there",
+        seen == [(reply.source, address)],
+        arrived.output.strip(),
     )
 
 

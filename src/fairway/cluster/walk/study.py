@@ -92,7 +92,7 @@ ROWS = (
     Row(
         id="S11",
         title="what NodePort lacks: type LoadBalancer",
-        claim="one address of its own, only on nodes with a ready pod, health checks tell; the client is seen",
+        claim="one address, only on a node with a ready pod, as health checks tell; the client's address is kept",
         walk=rows_policy.load_balancer,
     ),
     Row(
