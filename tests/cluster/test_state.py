@@ -84,6 +84,8 @@ def test_a_lab_whose_record_is_lost_is_found_by_its_socket() -> None:
     with listen(state.socket):
         assert state.record() is None
         assert state.first_process() == (os.getpid(), process_start_time(os.getpid()))
+        with pytest.raises(Refused, match=r"lab 'x' runs, but .*lab.json is lost: take it down with: fairway down"):
+            state.living()
         (state.folder / "lab.json").write_text("{")
         assert state.first_process() == (os.getpid(), process_start_time(os.getpid()))
     assert state.first_process() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fairway.cli.options import lab_name, output, print_json
+from fairway.cli.progress import progress
 from fairway.cluster.lab import take_down
 from fairway.cluster.state import LabState
 
@@ -14,7 +15,8 @@ from fairway.cluster.state import LabState
 @output
 def down(name: str, output: str) -> None:
     """Take a lab down: its processes, namespaces, links, rules and files go with it."""
-    take_down(LabState.of(name))
+    with progress(f"taking lab {name!r} down"):
+        take_down(LabState.of(name))
     if output == "json":
         print_json({"name": name, "up": False})
     else:

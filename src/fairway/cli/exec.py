@@ -13,7 +13,7 @@ from fairway.cluster.state import LabState
 
 @click.command(name="exec", context_settings={"allow_interspersed_args": False})
 @click.argument("target")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND...")
 @lab_name
 @output
 def exec_(target: str, command: tuple[str, ...], name: str, output: str) -> None:
@@ -22,11 +22,11 @@ def exec_(target: str, command: tuple[str, ...], name: str, output: str) -> None
     Standard input, output, error and the terminal are passed on, and so is the exit status (127: no such program,
     126: not executable, 128+N: ended by signal N). With -o json the output is captured instead.
     """
+    command = command[1:] if command[:1] == ("--",) else command
+    if not command or not command[0]:
+        raise click.UsageError(f"what shall {target} run? For a shell: fairway exec {target} -- bash")
     state = LabState.of(name)
     state.living()
-    command = command[1:] if command[0] == "--" else command
-    if not command:
-        raise click.UsageError(f"what shall {target} run? fairway exec {target} -- COMMAND")
     if output == "json":
         code, text = run_captured(state, target, command)
         print_json({"target": target, "command": list(command), "exitCode": code, "output": text})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
+import logging
 import os
 import signal
 import sys
@@ -21,12 +23,23 @@ VERBS = {
     "demo": "walk the NodePort study on a fresh lab, each claim with its evidence",
     "render": "print the rules a node would get for Kubernetes objects in a file",
     "proxy": "run the node agent: a kube-proxy",
-    "bench": "measure, against a baseline where there is one",
+    "bench": "measure on this machine",
 }
 """Verb and what it does; each is the command of its name in the module of its name, loaded when it is called."""
 
+STATUSES = {
+    "0": "done",
+    "1": "refused or failed: one line on standard error says why, and the way out",
+    "2": "the command line is wrong",
+    "130": "interrupted",
+}
+"""Exit statuses that all verbs share."""
+
 INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
+
+TRACEBACK = "FAIRWAY_TRACEBACK"
+"""Environment variable: set, a defect shows where it happened."""
 
 
 class _Verbs(click.Group):
@@ -58,36 +71,86 @@ class _Verbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl(list(STATUSES.items()))
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(
+    cls=_Verbs,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="fairway", prog_name="fairway")
 def cli() -> None:
-    """The Kubernetes Service data plane, from the NodePort on a node's edge to the pod."""
+    """The Kubernetes Service data plane, from the NodePort on a node's edge to the pod.
 
-
-def _terminate(number: int, frame: object) -> None:
-    """SIGTERM leaves by the same way as any other end, so that what was half made is unmade."""
-    sys.exit(128 + number)
+    `fairway VERB --help` tells a verb's options.
+    """
 
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _hold_standard_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What is ignored, as under nohup, stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets another, not an error.
+            stream.reconfigure(errors="replace")
+    # A verb says itself what it has to say; `proxy` logs, and the programs of a lab do.
+    logging.getLogger("fairway").addHandler(logging.NullHandler())
     try:
         status = cli.main(standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except FairwayError as error:
-        click.echo(f"fairway: {error}", err=True)
-        sys.exit(1)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         click.echo("fairway: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        status = INTERRUPTED
+    except click.exceptions.Exit as exit_:
+        status = exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
     except BrokenPipeError:
         # The reader went away (| head): its choice, and nothing more can be said on that stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        status = 1
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        click.echo(f"fairway: {explain(error)}", err=True)
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def explain(error: BaseException) -> str:
+    """One line for whatever ended a verb."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    match error:
+        case FairwayError():
+            return str(error)
+        case OSError(strerror=str(reason), filename=str(file)):
+            return f"{file}: {reason}"
+        case OSError(strerror=str(reason)):
+            return reason
+        case _:
+            kind = type(error).__name__
+            return f"a defect of fairway: {kind}: {error}; set {TRACEBACK}=1 to see where, and please report it"
+
+
+def _hold_standard_streams() -> None:
+    """A standard stream that is closed goes nowhere, and no file that is opened later becomes it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM and a closed terminal leave by the same way as any other end: what was half made is unmade."""
+    sys.exit(128 + number)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -31,3 +35,10 @@ def output(function: F) -> F:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def own_command() -> str:
+    """How this program is called from this shell: by its name where PATH finds it, else as it was called now."""
+    called = sys.argv[0]
+    found = shutil.which("fairway")
+    return "fairway" if found and Path(found).resolve() == Path(called).resolve() else shlex.quote(called)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from fairway.cli.options import lab_name, output, print_json
+from fairway.cli.progress import progress
 from fairway.cluster.report import LabReport, report_lab
 from fairway.cluster.state import LabState
 
@@ -17,12 +19,20 @@ from fairway.cluster.state import LabState
 @lab_name
 @output
 def status(name: str, output: str) -> None:
-    """What a lab is made of and how it is."""
-    report = asyncio.run(report_lab(LabState.of(name)))
+    """What a lab is made of and how it is.
+
+    Processes are told by their number in the lab, as `fairway exec NODE -- ps` shows them. Exit status 1 if the API
+    server does not answer.
+    """
+    with progress(f"asking lab {name!r}"):
+        report = asyncio.run(report_lab(LabState.of(name)))
     if output == "json":
         print_json(report.to_json())
     else:
         _print(report)
+    if report.problem:
+        click.echo(f"fairway: lab {name!r}: {report.problem}", err=True)
+        sys.exit(1)
 
 
 def _print(report: LabReport) -> None:
@@ -35,11 +45,12 @@ def _print(report: LabReport) -> None:
     for column in ("NAME", "KIND", "ADDRESS", "READY", "PODS"):
         machines.add_column(column)
     for machine in report.machines:
-        ready = "" if machine.ready is None else "yes" if machine.ready else "no"
-        pods = "" if machine.ready is None else str(machine.pods)
-        machines.add_row(machine.name, machine.kind, machine.address, ready, pods)
+        unknown = "" if machine.kind == "client" else "?"
+        ready = unknown if machine.ready is None else "yes" if machine.ready else "no"
+        pods = unknown if machine.pods is None else str(machine.pods)
+        machines.add_row(machine.name, machine.kind, machine.address or unknown, ready, pods)
     services = Table(box=None, pad_edge=False)
-    for column in ("PROGRAM", "ON", "PROCESS", "STARTS"):
+    for column in ("PROGRAM", "ON", "PID IN LAB", "STARTS"):
         services.add_column(column)
     for service in report.services:
         services.add_row(service.name, service.host, str(service.pid or "waiting"), str(service.starts))

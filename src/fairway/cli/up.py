@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import click
-from rich.console import Console
 
-from fairway.cli.options import lab_name, output, print_json
+from fairway.cli.options import lab_name, output, own_command, print_json
+from fairway.cli.progress import progress
 from fairway.cluster.lab import bring_up
-from fairway.cluster.scenario import STUDY_LAB
+from fairway.cluster.scenario import API_PORT, STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.fabric.steps import resolve
 
@@ -40,9 +40,8 @@ def up(name: str, api_port: int, dry_run: bool, output: str) -> None:
             click.echo(command)
         return
     started = time.monotonic()
-    console = Console(stderr=True, highlight=False)
-    with console.status("bringing the lab up") as status:
-        record = bring_up(state, scenario, report=status.update, api_port=api_port)
+    with progress("bringing the lab up") as report:
+        record = bring_up(state, scenario, report=report, api_port=api_port)
     seconds = time.monotonic() - started
     if output == "json":
         print_json(
@@ -56,7 +55,12 @@ def up(name: str, api_port: int, dry_run: bool, output: str) -> None:
             }
         )
         return
-    suffix = f" --name {name}" if name != STUDY_LAB.topology.name else ""
+    fairway = own_command()
+    which = f" --name {name}" if name != STUDY_LAB.topology.name else ""
     click.echo(f"lab {name!r} is up after {seconds:.1f} s: {', '.join(scenario.nodes)} and {scenario.client}")
-    click.echo(f"  export KUBECONFIG=$(fairway kubeconfig{suffix})    then: kubectl get nodes -o wide")
-    click.echo(f"  fairway exec{suffix} {scenario.client} -- curl ...        fairway down{suffix}")
+    click.echo(f'  export KUBECONFIG="$({fairway} kubeconfig{which})"')
+    click.echo("  kubectl get nodes -o wide")
+    click.echo(
+        f"  {fairway} exec{which} {scenario.client} -- curl -sk https://{scenario.api_address}:{API_PORT}/version"
+    )
+    click.echo(f"  {fairway} down{which}")

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, closing
 
 from fairway.base.errors import Refused
 from fairway.cluster.state import LabState
+from fairway.cluster.tools import HOST_PATH
 from fairway.fabric.spawner import (
     CannotExecute,
     HostKind,
@@ -20,13 +21,11 @@ from fairway.fabric.spawner import (
     list_hosts,
 )
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def environment() -> dict[str, str]:
     """What a login on a host would have; of the caller's own only what concerns his terminal and language."""
     passed = {name: os.environ[name] for name in ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES") if name in os.environ}
-    return {"PATH": _PATH, "HOME": "/root", "USER": "root", **passed}
+    return {"PATH": HOST_PATH, "HOME": "/root", "USER": "root", **passed}
 
 
 def find_host(records: Sequence[HostRecord], target: str) -> HostRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from fairway.base.errors import Refused
 from fairway.cluster import credentials, programs
 from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabRecord, LabState
+from fairway.cluster.tools import check_programs
 from fairway.fabric.init import end, start
 from fairway.fabric.namespaces import check_support
 from fairway.watch.client import Client
@@ -28,6 +30,8 @@ READY_LIMIT_S = 60.0
 
 DOWN_LIMIT_S = 10.0
 """How long the lab's programs may take to end by themselves before the kernel ends them."""
+
+_LAST_LINES = 3
 
 _LOOPBACK = "127.0.0.1"
 
@@ -42,68 +46,94 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
     is left.
     """
     with state.locked():
-        if state.record():
+        if state.first_process():
             raise Refused(
                 f"lab {state.name!r} is up already; use it, or take it down: fairway down --name {state.name}"
             )
         problems = check_support()
         if problems:
             raise problems[0]
+        check_programs()
         with _listen(_LOOPBACK, api_port) as listener:
             try:
                 state.create()
                 return _bring_up(state, scenario.named(state.name), listener, report)
             except BaseException:
-                state.remove()
+                _unmake(state)
                 raise
 
 
 def take_down(state: LabState) -> None:
     """End a lab and remove its folder. Raises Refused if there is none."""
     with state.locked():
-        record = state.record()
-        if record is None:
-            if not state.folder.exists():
-                state.living()
-            state.remove()  # what a lab that was killed left on disk
-            return
-        end(record.pid, record.start_time, patience_s=DOWN_LIMIT_S)
-        state.remove()
+        first = state.first_process()
+        if first is None and not os.path.lexists(state.folder):
+            state.living()
+        if first is not None:
+            end(*first, patience_s=DOWN_LIMIT_S)
+        state.remove()  # also what a lab that was killed left on disk
+
+
+def _unmake(state: LabState) -> None:
+    """Leave nothing of a lab whose bringing up failed or was interrupted, however far it came."""
+    if first := state.first_process():
+        end(*first, patience_s=0)
+    state.remove()
 
 
 def _bring_up(state: LabState, scenario: Scenario, listener: socket.socket, report: Report) -> LabRecord:
     api = f"https://{_LOOPBACK}:{listener.getsockname()[1]}"
     credentials.write_all(state, scenario, api=api, now=datetime.now(UTC))
-    started = start(
-        scenario.topology,
-        socket_path=state.socket,
-        log_path=state.logs / "init.log",
-        programs=programs.PROGRAMS,
-        services=programs.services(state, scenario, listener),
-        report=report,
-        attached=True,
-    )
     try:
-        asyncio.run(_until_ready(state, scenario, report))
+        started = start(
+            scenario.topology,
+            socket_path=state.socket,
+            log_path=state.logs / "init.log",
+            programs=programs.PROGRAMS,
+            services=programs.services(state, scenario, listener),
+            report=report,
+            attached=True,
+        )
+    except Refused as error:
+        raise Refused(_why_not_up(state, str(error))) from error
+    try:
+        asyncio.run(_until_ready(state, scenario, started.pid, report))
         record = LabRecord(
             name=state.name,
             pid=started.pid,
             start_time=started.start_time,
             api=api,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            clients={client.name: str(client.address) for client in scenario.topology.clients},
         )
         state.write_record(record)
+        started.detach()
     except BaseException:
         end(started.pid, started.start_time, patience_s=0)
         raise
-    started.detach()
     return record
 
 
-async def _until_ready(state: LabState, scenario: Scenario, report: Report) -> None:
-    """Wait for the nodes, make the scenario's objects, wait for its pods. Raises Refused after READY_LIMIT_S."""
+async def _until_ready(state: LabState, scenario: Scenario, first_process: int, report: Report) -> None:
+    """Wait for the nodes, make the scenario's objects, wait for its pods.
+
+    Raises Refused after READY_LIMIT_S, or as soon as the first process has ended.
+    """
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(READY_LIMIT_S), Client(load_kubeconfig(state.kubeconfig)) as client:
+        handle = os.pidfd_open(first_process)
+    except ProcessLookupError:
+        raise Refused(_why_not_up(state, "its first process has ended")) from None
+    ended = asyncio.Event()
+    try:
+        async with asyncio.timeout(READY_LIMIT_S) as limit, Client(load_kubeconfig(state.kubeconfig)) as client:
+
+            def give_up() -> None:
+                loop.remove_reader(handle)
+                ended.set()
+                limit.reschedule(loop.time())
+
+            loop.add_reader(handle, give_up)
             report("waiting for the nodes to be Ready")
             await _until(client, NODES, lambda nodes: set(scenario.nodes) <= _ready_names(nodes))
             for body in _documents(scenario):
@@ -111,9 +141,11 @@ async def _until_ready(state: LabState, scenario: Scenario, report: Report) -> N
             report("waiting for the first pods to run")
             await _until(client, PODS, lambda pods: set(scenario.bare_pods) <= _ready_names(pods))
     except TimeoutError:
-        raise Refused(
-            f"the lab was not ready after {READY_LIMIT_S:.0f} s; its logs said:\n{_last_words(state)}"
-        ) from None
+        why = "its first process has ended" if ended.is_set() else f"it was not ready after {READY_LIMIT_S:.0f} s"
+        raise Refused(_why_not_up(state, why)) from None
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 async def _until(client: Client, resource: Any, satisfied: Callable[[Sequence[Object]], bool]) -> None:
@@ -156,17 +188,18 @@ def _listen(address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), backlog=128)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            # strerror here says the address a second time.
             raise Refused(
-                f"{address}:{port} cannot be listened on ({error.strerror}): "
+                f"{address}:{port} cannot be listened on ({os.strerror(error.errno)}): "
                 "choose another --api-port, or leave it out for a free one"
             ) from error
         raise
 
 
-def _last_words(state: LabState) -> str:
-    """The last lines of each log, for the one who reads the error."""
-    parts = []
+def _why_not_up(state: LabState, why: str) -> str:
+    """With the last lines of each log, if they say anything: their folder is gone when this is read."""
+    lines = [f"lab {state.name!r} did not come up: {why}"]
     for log in sorted(state.logs.glob("*.log")):
-        lines = log.read_text(errors="replace").splitlines()[-3:]
-        parts += [f"  {log.name}: {line}" for line in lines]
-    return "\n".join(parts) or "  nothing"
+        said = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        lines += [f"  {log.name}: {line}" for line in said]
+    return "\n".join(lines)

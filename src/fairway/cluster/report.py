@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fairway.api.resources import NODES, PODS
 from fairway.api.types import Object
+from fairway.base.errors import Retry
 from fairway.cluster.state import LabState
 from fairway.fabric.spawner import HostKind, HostRecord, ServiceRecord, list_hosts, list_services
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import load_kubeconfig
 
+API_LIMIT_S = 5.0
+"""An API server that does not answer within this is reported as one that does not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineReport:
-    """A node or a client. ready: of a node, its condition; None for a client. pods: how many run there."""
+    """A node or a client.
+
+    ready: of a node, its condition. pods: how many a node runs. Both are None for a client, and for a node while the
+    API server does not answer; so is then the node's address "".
+    """
 
     name: str
     kind: str
     address: str
     ready: bool | None
-    pods: int
+    pods: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabReport:
-    """A lab that is up."""
+    """A lab that is up. problem: why the API server could not be asked, None if it answered."""
 
     name: str
     api: str
@@ -36,19 +46,45 @@ class LabReport:
     first_process: int
     machines: tuple[MachineReport, ...]
     services: tuple[ServiceRecord, ...]
+    problem: str | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """With names as Kubernetes writes them."""
+        return {
+            "name": self.name,
+            "api": self.api,
+            "kubeconfig": self.kubeconfig,
+            "folder": self.folder,
+            "created": self.created,
+            "firstProcess": self.first_process,
+            "machines": [asdict(machine) for machine in self.machines],
+            "services": [
+                {
+                    "name": service.name,
+                    "host": service.host,
+                    "pid": service.pid,
+                    "starts": service.starts,
+                    "lastExit": service.last_exit,
+                }
+                for service in self.services
+            ],
+            "problem": self.problem,
+        }
 
 
 async def report_lab(state: LabState) -> LabReport:
-    """Raises Refused if there is no such lab, Retry if its API server does not answer."""
+    """Raises Refused if there is no such lab, Retry if its first process does not answer."""
     record = state.living()
-    async with Client(load_kubeconfig(state.kubeconfig)) as client:
-        nodes = (await client.list(NODES))["items"]
-        pods = (await client.list(PODS))["items"]
-    machines = [_node(node, pods) for node in nodes]
-    machines += [_client(host) for host in list_hosts(state.socket) if host.kind is HostKind.CLIENT]
+    hosts, services = list_hosts(state.socket), list_services(state.socket)
+    try:
+        nodes, problem = await _nodes(state), None
+    except Retry as error:
+        nodes = [
+            MachineReport(name=host.name, kind="node", address="", ready=None, pods=None)
+            for host in hosts
+            if host.kind is HostKind.NODE
+        ]
+        problem = f"the API server does not answer ({error}); it says why in {state.logs / 'control-plane.log'}"
     return LabReport(
         name=state.name,
         api=record.api,
@@ -56,12 +92,24 @@ async def report_lab(state: LabState) -> LabReport:
         folder=str(state.folder),
         created=record.created,
         first_process=record.pid,
-        machines=tuple(machines),
-        services=tuple(list_services(state.socket)),
+        machines=(*nodes, *_clients(hosts, record.clients)),
+        services=tuple(services),
+        problem=problem,
     )
 
 
-def _node(node: Object, pods: list[Object]) -> MachineReport:
+async def _nodes(state: LabState) -> list[MachineReport]:
+    """As the API server tells. Raises Retry if it does not."""
+    try:
+        async with asyncio.timeout(API_LIMIT_S), Client(load_kubeconfig(state.kubeconfig)) as client:
+            nodes = (await client.list(NODES))["items"]
+            pods = (await client.list(PODS))["items"]
+    except TimeoutError:
+        raise Retry(f"nothing came within {API_LIMIT_S:.0f} s", after_s=1.0) from None
+    return [_node(node, pods) for node in nodes]
+
+
+def _node(node: Object, pods: Sequence[Object]) -> MachineReport:
     name = node["metadata"]["name"]
     addresses = {entry["type"]: entry["address"] for entry in node["status"].get("addresses", ())}
     conditions = {entry["type"]: entry["status"] for entry in node["status"].get("conditions", ())}
@@ -74,5 +122,9 @@ def _node(node: Object, pods: list[Object]) -> MachineReport:
     )
 
 
-def _client(host: HostRecord) -> MachineReport:
-    return MachineReport(name=host.name, kind="client", address="", ready=None, pods=0)
+def _clients(hosts: Sequence[HostRecord], addresses: Mapping[str, str]) -> list[MachineReport]:
+    return [
+        MachineReport(name=host.name, kind="client", address=addresses.get(host.name, ""), ready=None, pods=None)
+        for host in hosts
+        if host.kind is HostKind.CLIENT
+    ]

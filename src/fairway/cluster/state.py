@@ -190,6 +190,11 @@ class LabState:
         """As `record`; raises Refused, naming the labs there are, if none is up under this name."""
         if record := self.record():
             return record
+        if self.first_process():
+            raise Refused(
+                f"lab {self.name!r} runs, but its {self.folder}/lab.json is lost: "
+                f"take it down with: fairway down --name {self.name}"
+            )
         others = [other.name for other in labs()]
         known = (
             f"labs that are up: {', '.join(others)}" if others else f"bring it up with: fairway up --name {self.name}"

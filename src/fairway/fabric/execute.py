@@ -21,6 +21,9 @@ _CHUNK = 1 << 16
 _SIGNAL_BASE = 128
 """A shell's exit code for a program that a signal ended is this much more than its number (POSIX.1-2017, XCU 2.8.2)."""
 
+_ANSWER_LIMIT_S = 10.0
+"""The first process answers within milliseconds; one that is stopped never does."""
+
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -64,6 +67,7 @@ class _Connection:
 
     def __init__(self, path: Path) -> None:
         self._socket = connect(path)
+        self._socket.settimeout(_ANSWER_LIMIT_S)
         self._lines = protocol.Lines()
         self._received: list[protocol.Reply] = []
 
@@ -104,9 +108,13 @@ class _Connection:
         return None
 
     def receive(self) -> None:
-        """Wait for more replies. Raises Retry when the lab has ended."""
+        """Wait for more replies. Raises Retry when the lab has ended or does not answer."""
         try:
             data = self._socket.recv(_CHUNK)
+        except TimeoutError:
+            raise Retry(
+                f"the lab's first process does not answer for {_ANSWER_LIMIT_S:.0f} s: take the lab down", after_s=1.0
+            ) from None
         except ConnectionError:
             data = b""
         if not data:

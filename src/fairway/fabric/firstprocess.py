@@ -142,7 +142,7 @@ class FirstProcess:
         except FairwayError as error:
             self._fail(error)
         except Exception as error:
-            self._fail(Refused(f"the lab's first process failed: {error!r}; see {self._plan.log_path}"))
+            self._fail(Refused(f"the lab's first process failed: {error!r}"))
             raise
 
     def _make_hosts(self) -> None:
@@ -183,7 +183,7 @@ class FirstProcess:
 
     def _linked(self, status: int, failures: Sequence[FairwayError]) -> None:
         if status != 0:
-            raise failures[0] if failures else Refused(f"linking the hosts failed; see {self._plan.log_path}")
+            raise failures[0] if failures else Refused("linking the hosts failed")
         self._progress(f"starting {len(self._plan.services)} services")
         for service in self._plan.services:
             self._services.start(service)

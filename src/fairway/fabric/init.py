@@ -177,7 +177,7 @@ class _Start:
         while not (up and self._pid):
             messages = self._receive()
             if not messages:
-                raise Refused(f"the lab's first process ended before the lab was up; see {self._plan.log_path}")
+                raise Refused("the lab's first process ended before the lab was up")
             for message in messages:
                 match message:
                     case Progress(text=text):
@@ -255,7 +255,7 @@ def _be_first(plan: Plan, channel: socket.socket) -> int:
         return FirstProcess(plan, channel).run()
     except Exception as error:
         # A defect, or a kernel that refuses what no other does: the traceback is for the log.
-        tell_failure(channel, Refused(f"the lab's first process failed: {error!r}; see {plan.log_path}"))
+        tell_failure(channel, Refused(f"the lab's first process failed: {error!r}"))
         raise
 
 
