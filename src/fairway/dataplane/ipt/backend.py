@@ -1,8 +1,9 @@
 """The kernel's iptables, by way of iptables-save and iptables-restore. The only module here that touches it.
 
 Calls block for as long as the programs run (a few milliseconds for a lab, more with thousands of Services): an event
-loop runs them in a thread. One `apply` is at most one save and one restore, each without a shell. Not for several
-threads at once.
+loop runs them in a thread. One `apply` is at most one save and one restore, each without a shell. With nf_tables the
+save is left out while the kernel's own count of changes tells that only we changed anything. Not for several threads at
+once.
 """
 
 from __future__ import annotations
