@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from fairway.base.errors import FairwayError
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
 from fairway.cluster.scenario import STUDY_LAB
@@ -59,10 +60,10 @@ def find_kubectl() -> str | None:
 async def _walk(state: LabState, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
     async with LabHosts.connect(state) as hosts, _kubectl(state, say) as kubectl_like:
         stage = Stage(scenario=STUDY_LAB, hosts=hosts, kubectl_like=kubectl_like, show=show)
-        claims = await walk_study(stage)
+        claims = await walk_study(stage, still_there=state.living)
         try:
             way = await trace_a_call(stage)
-        except LookupError:
+        except (FairwayError, LookupError):
             way = None
         return Finished(claims=tuple(claims), way=way)
 

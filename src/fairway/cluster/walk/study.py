@@ -110,9 +110,13 @@ ROWS = (
 )
 
 
-async def walk_study(stage: Stage) -> list[Claim]:
-    """Walk S1 to S13; the claims, in order."""
+async def walk_study(stage: Stage, *, still_there: Callable[[], object]) -> list[Claim]:
+    """Walk S1 to S13; the claims, in order.
+
+    still_there: called before each row; raises where the lab has ended, since no row can say more than that.
+    """
     for row in ROWS:
+        still_there()
         await stage.row(row.id, row.title, row.claim, row.walk)
     return stage.claims
 
