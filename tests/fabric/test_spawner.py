@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -60,6 +61,15 @@ async def test_the_signal_that_ends_a_program_is_told_as_its_negative(spawner: S
     assert await process.wait() == -end
     assert process.returncode == -end
     await process.kill(end)
+
+
+async def test_a_held_sigterm_waits_for_a_program_that_is_still_starting(spawner: Spawner) -> None:
+    """Sent before Python can have got to the script; process 1 of a pid namespace would else lose it."""
+    script = "import signal; signal.sigwait({signal.SIGTERM}); raise SystemExit(7)"
+    argv = (sys.executable, "-I", "-S", "-c", script)
+    process = await begin(spawner, "alpha", *argv, new_pid_namespace=True, hold_sigterm=True)
+    await process.kill(signal.SIGTERM)
+    assert await process.wait() == 7
 
 
 @pytest.mark.parametrize(

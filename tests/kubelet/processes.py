@@ -84,6 +84,7 @@ class LocalSpawner:
         stderr: int,
         new_pid_namespace: bool = False,
         controlling_tty: bool = False,
+        hold_sigterm: bool = False,
         join: int = 0,
     ) -> LocalProcess:
         if host not in self.specs:
@@ -105,6 +106,7 @@ class LocalSpawner:
             "env": dict(env),
             "cwd": cwd,
             "new_pid_namespace": new_pid_namespace,
+            "hold_sigterm": hold_sigterm,
             "join": join,
         }
         process = LocalProcess(child, spawned)

@@ -112,6 +112,18 @@ async def test_a_container_knows_its_services_its_pod_and_its_node(run_node: Run
         assert spawned["new_pid_namespace"] is True
 
 
+async def test_sigterm_is_held_back_only_for_a_program_that_lets_it_in_again(run_node: RunNode) -> None:
+    own = container("own", image="traefik/whoami", args=["--port", str(free_port())])
+    other = container("other", image="traefik/whoami", command=["sleep", "infinity"])
+    async with run_node() as node:
+        await node.apply(pod_object("web", own, other, container("shell")))
+        await node.until(lambda: node.ready("web"))
+
+        held = {process.spawned["argv"]: process.spawned["hold_sigterm"] for process in node.spawner.processes}
+    assert sorted(held.values()) == [False, False, True]
+    assert held["sleep", "infinity"] is False
+
+
 async def test_init_containers_run_one_after_another_before_the_others(run_node: RunNode, tmp_path: Path) -> None:
     trace, up = tmp_path / "trace", tmp_path / "up"
     async with run_node() as node:

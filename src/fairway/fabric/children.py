@@ -89,11 +89,11 @@ def reset_handlers() -> None:
             signal.signal(number, action)
 
 
-def _default_signals() -> None:
-    """Every signal as a program that is executed expects to find it: its default, and unblocked."""
+def _default_signals(blocked: Iterable[int] = ()) -> None:
+    """Every signal as a program that is executed expects to find it: its default, and unblocked but for those given."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def close_all_but(keep: Iterable[int]) -> None:
@@ -184,7 +184,7 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
         _change_directory(request.cwd)
     except (OSError, FairwayError) as error:
         return fail(report, _about(f"host {request.host}", error))
-    _default_signals()
+    _default_signals((signal.SIGTERM,) if request.hold_sigterm else ())
     try:
         _become(request.argv, request.env)
     except (OSError, ValueError) as error:

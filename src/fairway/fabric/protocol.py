@@ -143,6 +143,8 @@ class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     """Run a program; answered with its pid once it has been executed, or with why it could not.
 
     join: pid of a container's first process whose pid and mount namespaces to enter; 0 for none.
+    hold_sigterm: SIGTERM starts blocked, for a program that unblocks it once it has its handler. The first process of
+    a pid namespace loses a signal that is neither blocked nor handled (pid_namespaces(7)).
     """
 
     host: str
@@ -151,6 +153,7 @@ class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     cwd: str = "/"
     new_pid_namespace: bool = False
     controlling_tty: bool = False
+    hold_sigterm: bool = False
     join: int = 0
 
 

@@ -138,6 +138,7 @@ class Spawner:
         stderr: int,
         new_pid_namespace: bool = False,
         controlling_tty: bool = False,
+        hold_sigterm: bool = False,
         join: int = 0,
     ) -> Process:
         """Run a program of the machine in a host, as the leader of a session of its own.
@@ -146,6 +147,7 @@ class Spawner:
         on; the caller may close its own once this returns.
         new_pid_namespace: it is process 1 of a pid namespace, with a /proc that shows just that; all in it end with it.
         controlling_tty: `stdin` becomes its terminal.
+        hold_sigterm: SIGTERM is blocked, and waits, until the program unblocks it.
         join: pid of a running process spawned with `new_pid_namespace`: run in its pid and mount namespaces.
 
         Raises CannotExecute when there is no such program or it cannot be executed, Refused for an unknown host or a
@@ -159,6 +161,7 @@ class Spawner:
             cwd=cwd,
             new_pid_namespace=new_pid_namespace,
             controlling_tty=controlling_tty,
+            hold_sigterm=hold_sigterm,
             join=join,
         )
         reply = await self._ask(request, (stdin, stdout, stderr))

@@ -60,7 +60,8 @@ def parse_reference(name: str) -> Reference | None:
 class Image:
     """A program that stands for an image.
 
-    entrypoint and cmd: as of a Dockerfile. workdir: where it starts.
+    entrypoint and cmd: as of a Dockerfile. workdir: where it starts. unblocks_sigterm: it may be started with SIGTERM
+    blocked, so that one that comes before its handler is not lost.
     """
 
     program: str
@@ -68,6 +69,7 @@ class Image:
     cmd: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/"
+    unblocks_sigterm: bool = False
 
     def argv(self, command: tuple[str, ...], args: tuple[str, ...]) -> tuple[str, ...]:
         """What runs, after Kubernetes' table of command and args: a command drops the image's cmd as well."""
@@ -122,7 +124,8 @@ def lab_catalogue(
     """
 
     def python(name: str) -> Image:
-        return Image(program=name, entrypoint=(interpreter, "-I", "-S", launcher, name))
+        entrypoint = (interpreter, "-I", "-S", launcher, name)
+        return Image(program=name, entrypoint=entrypoint, unblocks_sigterm=True)
 
     images = dict.fromkeys(_ECHO_REPOSITORIES, python("echo"))
     images |= dict.fromkeys(_WHOAMI_REPOSITORIES, python("whoami"))

@@ -60,6 +60,7 @@ class Spawner(Protocol):
         stderr: int,
         new_pid_namespace: bool = False,
         controlling_tty: bool = False,
+        hold_sigterm: bool = False,
         join: int = 0,
     ) -> Process: ...
 
@@ -233,10 +234,13 @@ class Runtime:
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir
+        hold_sigterm = image.unblocks_sigterm and not container.command
         try:
             log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
             try:
-                return await self._spawn(sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty)
+                return await self._spawn(
+                    sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty, hold_sigterm=hold_sigterm
+                )
             except BaseException:
                 log.close()
                 raise
@@ -256,6 +260,7 @@ class Runtime:
         *,
         stdin: bool,
         tty: bool,
+        hold_sigterm: bool,
     ) -> Container:
         wires = _wires(stdin=stdin, tty=tty)
         sinks = [(fd, log.splitter(stream)) for fd, stream in wires.outputs]
@@ -272,6 +277,7 @@ class Runtime:
                     stderr=wires.given[2],
                     new_pid_namespace=True,
                     controlling_tty=tty,
+                    hold_sigterm=hold_sigterm,
                 )
         except BaseException:
             for pump in pumps:

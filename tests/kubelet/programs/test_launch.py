@@ -89,6 +89,19 @@ def test_a_port_that_is_none_is_one_clear_line(given: str) -> None:
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("image", ["mendhak/http-https-echo", "traefik/whoami"])
+def test_a_server_told_to_end_while_it_starts_ends_once_it_can(image: str) -> None:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        arguments = ("--port", str(free_port())) if image == "traefik/whoami" else ()
+        with running(image, *arguments, HTTP_PORT=str(free_port())) as process:
+            process.send_signal(signal.SIGTERM)
+            _, error = process.communicate(timeout=20)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    assert (process.returncode, error) == (0, "")
+
+
 def test_an_idle_image_ends_when_it_is_told() -> None:
     with running("busybox") as process:
         process.send_signal(signal.SIGTERM)

@@ -272,7 +272,8 @@ def listen(port: int) -> socket.socket:
 
 
 def serve_until_signalled(server: Server) -> None:
-    """Run; SIGTERM and SIGINT stop it in order."""
+    """Run; SIGTERM and SIGINT stop it in order, also a SIGTERM that has waited, blocked, since the program started."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     server.run()
