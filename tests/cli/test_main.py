@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 from fairway.api.status import ApiError
 from fairway.base.errors import Refused
-from fairway.cli import main as cli_main
-from fairway.cli.main import STATUSES, VERBS, explain
+from fairway.cli import verbs
+from fairway.cli.verbs import STATUSES, VERBS, explain
 
 FAIRWAY = [sys.executable, "-c", "import sys; sys.argv[0] = 'fairway'; from fairway.cli.main import main; main()"]
 
@@ -78,17 +79,49 @@ def test_a_defect_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def broken() -> None:
         raise RuntimeError("oh")
 
-    monkeypatch.setattr(cli_main, "cli", broken)
+    monkeypatch.setattr(verbs, "cli", broken)
     monkeypatch.setattr(sys, "argv", ["fairway"])
-    monkeypatch.setattr(cli_main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(verbs.signal, "signal", lambda *_: None)
     monkeypatch.delenv("FAIRWAY_TRACEBACK", raising=False)
-    with pytest.raises(SystemExit) as exit_:
-        cli_main.main()
-    assert exit_.value.code == 1
+    assert verbs.run() == 1
     assert capsys.readouterr().err.startswith("fairway: a defect of fairway: RuntimeError: oh; ")
     monkeypatch.setenv("FAIRWAY_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="oh"):
-        cli_main.main()
+        verbs.run()
+
+
+INTERRUPTED_BY_ITSELF = """
+import asyncio, os, signal, sys
+sys.argv = ["fairway", "status"]
+from fairway.cli import main, status, verbs
+number = int({number})
+async def wait():
+    os.kill(os.getpid(), number)
+    await asyncio.Event().wait()
+status.report_lab = lambda _: wait()
+main.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_in_an_event_loop_is_one_line(number: signal.Signals) -> None:
+    code = INTERRUPTED_BY_ITSELF.format(number=int(number))
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (said.returncode, said.stdout, said.stderr) == (128 + number, "", "fairway: interrupted\n")
+
+
+def test_an_interrupt_of_the_imports_is_one_line() -> None:
+    code = """
+import signal, sys
+from fairway.cli.main import main
+class Interrupting:
+    def find_spec(self, *_):
+        signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (said.returncode, said.stdout, said.stderr) == (130, "", "fairway: interrupted\n")
 
 
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:
@@ -105,8 +138,8 @@ def test_closed_standard_streams_are_no_error() -> None:
 def test_a_terminal_without_a_character_gets_another() -> None:
     code = """
 import sys, click
-from fairway.cli import main as m
-m.cli = click.Command("x", callback=lambda: print(chr(0x2714)))
+from fairway.cli import main as m, verbs
+verbs.cli = click.Command("x", callback=lambda: print(chr(0x2714)))
 sys.argv = ["x"]
 m.main()
 """

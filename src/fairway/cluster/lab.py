@@ -41,9 +41,9 @@ Report = Callable[[str], None]
 def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: int = 0) -> LabRecord:
     """Bring a lab up and return once its nodes are Ready and its first pods run.
 
-    report: called with a line for each stage. api_port: on the host's loopback, 0 for a free one. Raises Refused for a
-    lab of that name that is up or a port in use, Unsupported for what the machine lacks; interrupted or failed, nothing
-    is left.
+    report: called with a line for each stage. api_port: on the host's loopback, 0 for a free one.
+    Raises Refused for a lab of that name that is up, a port in use or a full disk, Unsupported for what the machine
+    lacks; interrupted or failed, nothing is left.
     """
     with state.locked():
         if state.first_process():
@@ -58,6 +58,11 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
             try:
                 state.create()
                 return _bring_up(state, scenario.named(state.name), listener, report)
+            except OSError as error:
+                _unmake(state)
+                raise Refused(
+                    f"{error.filename or state.root}: {error.strerror or error}; nothing of the lab is left"
+                ) from error
             except BaseException:
                 _unmake(state)
                 raise

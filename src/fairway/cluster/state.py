@@ -162,11 +162,12 @@ class LabState:
             raise Refused(
                 f"{file} is damaged ({error}): take the lab down with: fairway down --name {self.name}"
             ) from (error)
-        except OSError as error:
+        except IsADirectoryError:
             raise Refused(
-                f"{file} cannot be read ({error.strerror}): take the lab down with: fairway down --name {self.name}; "
-                "FAIRWAY_STATE_DIR names another folder for labs"
-            ) from error
+                f"{file} is a folder, no file: take the lab down with: fairway down --name {self.name}"
+            ) from None
+        except OSError as error:
+            raise Refused(f"{file}: {error.strerror}; FAIRWAY_STATE_DIR names another folder for labs") from error
         return record if _is_running(record) else None
 
     def first_process(self) -> tuple[int, int] | None:
