@@ -88,6 +88,17 @@ class TestDefaults:
         made = new(PODS, pod(container, hostNetwork=True))["spec"]["containers"][0]
         assert made["ports"] == [{"hostPort": 80, "containerPort": 80, "protocol": "TCP"}]
 
+    def test_a_pod_with_scheduling_gates_says_that_it_waits_for_them(self) -> None:
+        [condition] = new(PODS, pod(schedulingGates=[{"name": "a"}]))["status"]["conditions"]
+        assert condition == {
+            "type": "PodScheduled",
+            "lastProbeTime": None,
+            "lastTransitionTime": None,
+            "status": "False",
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }
+
     def test_own_tolerations_of_a_taint_stand(self) -> None:
         own = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}
         made = new(PODS, pod(tolerations=[own]))["spec"]["tolerations"]
@@ -308,6 +319,14 @@ class TestChanges:
         old = new(PODS, pod())
         [text] = wrong_change(PODS, old, {"spec": {**old["spec"], "tolerations": []}})
         assert text.startswith("spec: Forbidden: pod updates may not change fields other than")
+
+    def test_scheduling_gates_may_go_and_none_may_come(self) -> None:
+        old = new(PODS, pod(schedulingGates=[{"name": "a"}, {"name": "b"}]))
+        assert wrong_change(PODS, old, {"spec": {**old["spec"], "schedulingGates": [{"name": "b"}]}}) == []
+        assert wrong_change(PODS, old, {"spec": {**old["spec"], "schedulingGates": None}}) == []
+        assert wrong_change(PODS, old, {"spec": {**old["spec"], "schedulingGates": [{"name": "c"}]}}) == [
+            "spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'c'"
+        ]
 
     def test_a_status_leaves_spec_and_quality_of_service(self) -> None:
         old = new(PODS, pod())

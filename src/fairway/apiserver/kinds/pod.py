@@ -25,6 +25,16 @@ _ONLY_THESE = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 
+_GATED = {
+    "type": "PodScheduled",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+"""The condition of a pod that comes with scheduling gates (`applySchedulingGatedCondition`)."""
+
 
 class PodStrategy(Strategy):
     returns_deleted = True
@@ -56,6 +66,8 @@ class PodStrategy(Strategy):
         spec.setdefault("priority", 0)
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         made["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+        if spec.get("schedulingGates"):
+            made["status"]["conditions"] = [dict(_GATED)]
         return made
 
     def prepare_update(self, new: Object, old: Object, *, subresource: str = "") -> Object:
@@ -77,6 +89,7 @@ class PodStrategy(Strategy):
         causes = self.validate(new)
         if len(new["spec"].get("containers") or []) != len(old["spec"].get("containers") or []):
             return [*causes, forbidden("spec.containers", "pod updates may not add or remove containers")]
+        causes += _new_gates(new["spec"], old["spec"])
         allowed = _with_changes_allowed(new["spec"], old["spec"])
         if allowed != old["spec"]:
             # A server dumps both specs as its internal type and shows where they differ.
@@ -136,7 +149,19 @@ def _with_changes_allowed(new: Object, old: Object) -> Object:
         _put_back(munged, old, "tolerations")
     if (old.get("terminationGracePeriodSeconds") or 0) < 0 and new.get("terminationGracePeriodSeconds") == 1:
         _put_back(munged, old, "terminationGracePeriodSeconds")
+    # Gates that come are told apart, by name.
+    _put_back(munged, old, "schedulingGates")
     return munged
+
+
+def _new_gates(new: Object, old: Object) -> list[Cause]:
+    """Scheduling gates may go, and none may come."""
+    had, now = ([(gate or {}).get("name", "") for gate in spec.get("schedulingGates") or []] for spec in (old, new))
+    return [
+        forbidden("spec.schedulingGates", f"only deletion is allowed, but found new scheduling gate '{name}'")
+        for name in now
+        if name not in had
+    ]
 
 
 def _put_back(munged: Object, old: Object, field: str) -> None:
