@@ -178,10 +178,11 @@ def test_what_is_private_to_the_lab_is_private_to_its_user() -> None:
     assert {path.stat().st_mode & 0o777 for path in (state.folder, state.pki, state.logs)} == {0o700}
 
 
-def test_a_user_without_a_home_gets_a_folder_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("home", ["/proc/nonexistent", ""])
+def test_a_user_without_a_home_gets_a_folder_of_his_own(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
     monkeypatch.delenv("FAIRWAY_STATE_DIR")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/proc/nonexistent")
+    monkeypatch.setenv("HOME", home)
     root = state_root()
     assert root == Path(f"/tmp/fairway-{os.getuid()}")
     assert root.stat().st_mode & 0o777 == 0o700
