@@ -207,6 +207,17 @@ def test_a_start_after_an_end_counts_and_backs_off() -> None:
     assert (after.restart_count, after.last, after.backoff) == (1, before.state, Backoff(delay_s=10.0, updated_at=NOW))
 
 
+def test_another_image_starts_at_once_and_backs_off_afresh() -> None:
+    before, after = pod_spec(container(image="busybox")), pod_spec(container(image="alpine"))
+    worn = replace(ended(1, backoff=Backoff(delay_s=80.0, updated_at=NOW)), spec=before.containers[0])
+    assert decide(before, record(web=worn), NOW) == Decision(wake_at=NOW + 80.0)
+    assert decide(after, record(web=worn), NOW) == start("web")
+
+    started = container_started(worn, after.containers[0], "id", NOW)
+
+    assert (started.restart_count, started.backoff) == (1, Backoff(delay_s=10.0, updated_at=NOW))
+
+
 def test_a_start_while_waiting_for_an_image_keeps_the_last_end() -> None:
     spec = pod_spec().containers[0]
     waiting = container_waits(ended(1), spec, Waiting(reason="ErrImagePull"))

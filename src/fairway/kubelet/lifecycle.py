@@ -191,7 +191,13 @@ def start_at(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) ->
         return 0.0
     if not restarts(pod, container, finished):
         return None
-    return record.backoff.until(finished.finished_at)
+    return back_off(container, record).until(finished.finished_at)
+
+
+def back_off(container: ContainerSpec, record: ContainerRecord) -> Backoff:
+    """The back-off of a container as it is now wanted; another image has none yet (`GetStableKey` hashes it in)."""
+    changed = record.spec is not None and record.spec.image != container.image
+    return Backoff() if changed else record.backoff
 
 
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
@@ -296,7 +302,7 @@ def container_started(record: ContainerRecord, spec: ContainerSpec, container_id
         record,
         state=Running(started_at=now),
         last=finished or record.last,
-        backoff=record.backoff.restarted(finished.finished_at, now) if finished else record.backoff,
+        backoff=back_off(spec, record).restarted(finished.finished_at, now) if finished else record.backoff,
         restart_count=record.restart_count + (1 if finished else 0),
         container_id=container_id,
         started=False,

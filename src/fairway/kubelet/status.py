@@ -17,6 +17,7 @@ from fairway.kubelet.lifecycle import (
     Running,
     Terminated,
     Waiting,
+    back_off,
     back_off_message,
     init_failed,
     is_terminal,
@@ -122,7 +123,7 @@ def container_status(
     if record.blocked is not None and not current.running:
         state = record.blocked
     elif isinstance(state, Terminated) and pod.deletion_grace_s is None and restarts(pod, container, state):
-        waits = current.backoff.until(state.finished_at) > state.finished_at
+        waits = back_off(container, current).until(state.finished_at) > state.finished_at
         if waits:
             state, last = (
                 Waiting(reason="CrashLoopBackOff", message=back_off_message(pod, container, current)),

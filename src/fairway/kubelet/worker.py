@@ -277,7 +277,7 @@ class PodWorker:
         spec = self.pod.container(name)
         if spec is None or record.finished is None or self.pod.deletion_grace_s is not None:
             return
-        waits = record.backoff.until(record.finished.finished_at) > self._tools.clock()
+        waits = lifecycle.back_off(spec, record).until(record.finished.finished_at) > self._tools.clock()
         if waits and lifecycle.restarts(self.pod, spec, record.finished):
             where = f"{self.pod.key.name}_{self.pod.key.namespace}({self.pod.uid})"
             message = f"Back-off restarting failed container {name} in pod {where}"
