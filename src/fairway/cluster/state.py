@@ -59,8 +59,8 @@ def state_root() -> Path:
         return Path(os.path.abspath(explicit))
     base = os.environ.get("XDG_STATE_HOME", "")
     home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".local" / "state"
-    if not home.is_absolute():  # HOME is set to nothing
-        return _private_tmp()
+    if not os.path.isabs(base) and os.environ.get("HOME") == "":
+        return _private_tmp()  # expanduser would name the root directory
     try:
         (home / "fairway").mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fairway.base.errors import FairwayError
@@ -22,9 +23,15 @@ class Kubectl:
         self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache)}
 
     async def run(self, args: Sequence[str]) -> tuple[int, str]:
-        """Exit status, and standard output and error as they came."""
+        """Exit status, and standard output and error as they came. Cancelled, it leaves no process."""
         process = await self._start(args)
-        output, _ = await process.communicate()
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
         return process.returncode or 0, output.decode(errors="replace")
 
     def watch(self, args: Sequence[str]) -> KubectlWatch:
