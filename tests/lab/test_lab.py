@@ -201,3 +201,30 @@ def test_kubeconfig_prints_a_path_that_works(lab: User) -> None:
     path = lab.fairway("kubeconfig").out.strip()
     assert Path(path).stat().st_mode & 0o077 == 0
     assert lab.run(["kubectl", "--kubeconfig", path, "get", "ns", "default", "-o", "name"]).out == "namespace/default\n"
+
+
+def test_a_pod_reaches_machines_outside_under_its_nodes_address(lab: User) -> None:
+    serve = (
+        "import socket; s = socket.create_server(('', 7777)); print('ready', flush=True); "
+        "c, peer = s.accept(); c.sendall(peer[0].encode()); c.close()"
+    )
+    server = lab.start("exec", "mypc", "--", "python3", "-c", serve)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    ask = "import socket; print(socket.create_connection(('172.18.0.100', 7777), 5).recv(99).decode())"
+    assert kubectl(lab, "exec", "webpod1", "--", "python3", "-c", ask) == "172.18.0.5\n"
+    assert server.wait(30) == 0
+    server.communicate()
+
+
+def test_a_pod_reaches_a_local_node_port_of_another_node(lab: User) -> None:
+    """The entry node sends it on with its own pods only if it takes it for a caller from outside."""
+    kubectl(lab, "patch", "svc", "svc-nodeport", "-p", '{"spec":{"externalTrafficPolicy":"Local"}}')
+    try:
+        kubectl(lab, "rollout", "status", "deployment/deploy-echo")
+        port = node_port(lab)
+        calls = f"for i in $(seq 12); do curl -s --connect-timeout 2 --retry 2 172.18.0.2:{port}; done"
+        told = kubectl(lab, "exec", "webpod1", "--", "sh", "-c", f"{calls} | grep -c deploy-echo-")
+        assert told == "12\n"
+    finally:
+        kubectl(lab, "patch", "svc", "svc-nodeport", "-p", '{"spec":{"externalTrafficPolicy":"Cluster"}}')

@@ -163,6 +163,7 @@ def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> Kube
         tls_key=key,
         client_ca=authority_path(state),
         last_pod_address=IPv4Address(last) if last else None,
+        pod_network=scenario.topology.pod_cidr,
         labels=CONTROL_PLANE_LABELS if control_plane else {},
         taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
         hidden=(str(state.root),),

@@ -28,6 +28,7 @@ class KubeletConfig:
     socket of the lab's first process. log_dir: for this node's container logs, private to it. tls_cert, tls_key: the
     serving certificate of :10250; client_ca: whose certificates its clients must have, and client_names: the common
     names that may call besides the group system:masters. hidden: paths covered in every pod, such as the lab's keys.
+    pod_network: of all nodes' pods; what they send out of it leaves under the node's address. None: as it is.
     labels: beside the ones every node has. dns: what pods resolve names with.
     """
 
@@ -42,6 +43,7 @@ class KubeletConfig:
     client_ca: Path
     client_names: frozenset[str] = frozenset({"kube-apiserver-kubelet-client", "kube-apiserver"})
     last_pod_address: IPv4Address | None = None
+    pod_network: IPv4Network | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     hidden: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from fairway.kubelet.images import Catalogue, lab_catalogue
 from fairway.kubelet.ipam import PodAddresses
 from fairway.kubelet.lifecycle import Waiting
 from fairway.kubelet.logs import ContainerLog, PodLogs
+from fairway.kubelet.masquerade import ensure_masquerade
 from fairway.kubelet.network import NodeAddresses, NodeNetwork
 from fairway.kubelet.prober import Prober
 from fairway.kubelet.registration import Registration, read_machine
@@ -163,6 +164,8 @@ class Kubelet:
         config = self._config
         context = tls_context(config.tls_cert, config.tls_key, config.client_ca)
         credentials = load_kubeconfig(config.kubeconfig)
+        if config.pod_network is not None:
+            await ensure_masquerade(config.pod_network)
         async with AsyncExitStack() as stack:
             spawner = await Spawner.connect(config.spawner)
             stack.push_async_callback(spawner.close)
