@@ -5,114 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from fairway.cluster.pki import KeyPair
 from tests.apiserver.harness import pod
-from tests.apiserver.serving import Served, authority, served, server_pair, write, write_pair
+from tests.apiserver.kubelet import ERROR, PODS, PROTOCOL, STDIN, add_pod, kubelet_at
+from tests.apiserver.serving import Served, authority, served
 
-PODS = "/api/v1/namespaces/default/pods"
 EXEC = f"{PODS}/p/exec?command=sh&command=-c&command=exit+3&stdin=true&stdout=true&stderr=true"
-PROTOCOL = "v5.channel.k8s.io"
 WAITING = 'container "c" in pod "p" is waiting to start: ContainerCreating'
 BAD_OPTIONS = 'PodLogOptions "p" is invalid: '
 OLD_CLIENT = "unable to upgrade: the server speaks v5.channel.k8s.io, the client offered v4.channel.k8s.io"
-STDIN, STDOUT, STDERR, ERROR = range(4)
-
-
-class Kubelet:
-    """What it was asked, and how it answers."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, list[tuple[str, str]]]] = []
-        self.peers: list[str] = []
-        self.more = asyncio.Event()
-        self.refuses: tuple[int, str] | None = None
-        self.client_gone = asyncio.Event()
-
-    def note(self, request: web.Request) -> None:
-        self.asked.append((request.path, list(request.query.items())))
-        assert request.transport is not None
-        subject = request.transport.get_extra_info("peercert")["subject"]
-        self.peers.append(next(value for part in subject for name, value in part if name == "commonName"))
-
-    async def logs(self, request: web.Request) -> web.StreamResponse:
-        self.note(request)
-        if self.refuses is not None:
-            return web.Response(status=self.refuses[0], text=self.refuses[1])
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"one\n")
-        if "follow" in request.query:
-            await self.more.wait()
-            await response.write(b"two\n")
-        return response
-
-    async def exec(self, request: web.Request) -> web.StreamResponse:
-        self.note(request)
-        if self.refuses is not None:
-            return web.Response(status=self.refuses[0], text=self.refuses[1])
-        channel = web.WebSocketResponse(protocols=(PROTOCOL,))
-        if not channel.can_prepare(request).ok:
-            return web.Response(status=400, text="exec needs a WebSocket")
-        await channel.prepare(request)
-        await channel.send_bytes(bytes([STDOUT]) + b"hello\n")
-        await channel.send_bytes(bytes([STDERR]) + b"oops\n")
-        async for message in channel:
-            if message.data == b"\xff\x00":
-                break
-            await channel.send_bytes(bytes([STDOUT]) + message.data[1:].upper())
-        else:
-            self.client_gone.set()
-            return channel
-        causes = [{"reason": "ExitCode", "message": "3"}]
-        status = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
-        await channel.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
-        await channel.close()
-        return channel
-
-
-@asynccontextmanager
-async def kubelet_at(directory: Path, pair: KeyPair | None = None) -> AsyncIterator[tuple[Kubelet, int]]:
-    """A kubelet on loopback that asks for a client certificate."""
-    kubelet = Kubelet()
-    app = web.Application()
-    app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", kubelet.logs)
-    app.router.add_get("/exec/{namespace}/{pod}/{container}", kubelet.exec)
-    context = ssl.create_default_context(
-        ssl.Purpose.CLIENT_AUTH, cafile=str(write(directory, "kubelet-ca.crt", authority().certificate))
-    )
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(*(str(path) for path in write_pair(directory, "kubelet", pair or server_pair())))
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        await web.SockSite(runner, listening, ssl_context=context).start()
-        try:
-            yield kubelet, listening.getsockname()[1]
-        finally:
-            await runner.cleanup()
-
-
-async def add_pod(api: Served, port: int, **spec: Any) -> None:
-    """A node with a kubelet at a port, and a running pod on it."""
-    addresses = [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "127.0.0.1"}]
-    status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
-    node = {"metadata": {"name": "n1"}}
-    await api.call("POST", "/api/v1/nodes", node)
-    patch = {"Content_Type": "application/merge-patch+json"}
-    assert (await api.call("PATCH", "/api/v1/nodes/n1/status", {"status": status}, **patch))[0] == 200
-    assert (await api.call("POST", PODS, pod("p", **({"nodeName": "n1"} | spec))))[0] == 201
-    running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-    assert (await api.call("PATCH", f"{PODS}/p/status", {"status": running}, **patch))[0] == 200
 
 
 async def text_of(api: Served, path: str) -> tuple[int, str]:
@@ -265,21 +170,6 @@ async def test_exec_that_cannot_start_is_refused(tmp_path, query, protocol, mess
         await add_pod(api, port)
         async with api.admin.get(f"{api.url}{PODS}/p/exec?{query}", headers=headers) as response:
             assert (response.status, (await response.json())["message"]) == (400, message)
-
-
-async def test_exec_over_spdy_is_refused_with_the_way_out(tmp_path: Path):
-    """What kubectl before 1.30 sends of its own accord."""
-    headers = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade"}
-    async with served(tmp_path) as api, kubelet_at(tmp_path) as (_, port):
-        await add_pod(api, port)
-        url = f"{api.url}{PODS}/p/exec?command=a&stdout=true"
-        async with api.admin.post(url, headers=headers) as response:
-            said = (await response.json())["message"]
-    assert response.status == 400
-    assert said == (
-        "exec is served over WebSocket only, not SPDY: use kubectl 1.30 or newer, "
-        "or kubectl 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
-    )
 
 
 async def test_exec_into_a_pod_on_no_node_is_refused(tmp_path: Path):

@@ -1,13 +1,15 @@
 """Logs and exec: bytes between a client and a kubelet, each end as the real ones speak.
 
 The kubelet is asked over TLS with the server's own client certificate; its certificate must come from the cluster's
-authority and be valid for the node's address. exec is the WebSocket protocol v5.channel.k8s.io on both sides, passed
-on frame by frame (KEP-4006).
+authority and be valid for the node's address. With the kubelet, exec is the WebSocket protocol v5.channel.k8s.io. A
+client may speak the same, which is passed on message by message, or v4.channel.k8s.io over SPDY, which is translated
+(KEP-4006, whose `StreamTranslatorHandler` does it the other way round).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from types import TracebackType
 from typing import Self
@@ -17,15 +19,18 @@ from aiohttp import web
 
 from fairway.api.status import ApiError
 from fairway.apiserver.pod_streams import Location
+from fairway.apiserver.spdy import GoAway, GoAwayStatus, Ping, SpdyError
+from fairway.apiserver.spdy_connection import SpdyConnection, switch_to_spdy
+from fairway.apiserver.spdy_exec import PROTOCOL_HEADER, SPDY, SPDY_EXEC_PROTOCOL, ExecStreams, expected_streams
 
 EXEC_PROTOCOL = "v5.channel.k8s.io"
-"""The one subprotocol with a close signal for stdin; kubectl offers nothing else."""
+"""The one subprotocol with a close signal for stdin; over WebSocket, kubectl offers nothing else."""
 
-# kubectl asks for WebSocket first since version 1.30, and can be told to since 1.29 (KEP-4006).
-_NO_SPDY = (
-    "exec is served over WebSocket only, not SPDY: use kubectl 1.30 or newer, "
-    "or kubectl 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
-)
+STREAMS_TIMEOUT_S = 30.0
+"""For a client of SPDY to open its streams (kubelet `cri/streaming`, DefaultStreamCreationTimeout)."""
+HEARTBEAT_S = 10.0
+"""Between pings to a client of SPDY. Not the answer counts: only what is sent finds out that nobody is there."""
+
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_FRAME = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 10_000
@@ -67,24 +72,26 @@ class KubeletProxy:
             raise _unreachable("Get", location, error) from error
 
     async def exec(self, request: web.Request, location: Location) -> web.StreamResponse:
-        """Join a client's WebSocket with one to the kubelet until either ends.
+        """Join a client's WebSocket or SPDY connection with a WebSocket to the kubelet until either ends.
 
-        Raises ApiError: the kubelet's refusal, or 400 where the client asks for no WebSocket of the protocol.
+        Raises ApiError: the kubelet's refusal, or 400 or 403 where the client asks for no protocol that is spoken here.
         """
         problem = _upgrade_problem(request)
-        if problem:
+        if problem is not None:
             # kubectl tries again without a WebSocket when one was refused, and shows the second answer only.
-            raise await self._refusal(location) or ApiError(400, "BadRequest", problem)
+            raise await self._refusal(location) or problem
         try:
             kubelet = await self._client.ws_connect(
                 location.url, protocols=(EXEC_PROTOCOL,), max_msg_size=_MAX_FRAME, autoclose=False, heartbeat=30.0
             )
         except aiohttp.WSServerHandshakeError as error:
-            problem = f"the kubelet answered {error.status} to the request for a WebSocket"
-            raise await self._refusal(location) or ApiError(502, "InternalError", problem) from error
+            message = f"the kubelet answered {error.status} to the request for a WebSocket"
+            raise await self._refusal(location) or ApiError(502, "InternalError", message) from error
         except aiohttp.ClientError as error:
             raise _unreachable("Get", location, error) from error
         async with kubelet:
+            if _wants_spdy(request):
+                return await _translate(request, kubelet, ExecStreams(expected_streams(location)))
             client = web.WebSocketResponse(
                 protocols=(EXEC_PROTOCOL,), max_msg_size=_MAX_FRAME, compress=False, autoclose=False
             )
@@ -120,17 +127,31 @@ def kubelet_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-def _upgrade_problem(request: web.Request) -> str:
-    """Why a request cannot be joined to a kubelet's WebSocket; "" where it can."""
-    upgrade = request.headers.get("Upgrade", "").lower()
-    if upgrade.startswith("spdy/"):
-        return _NO_SPDY
-    if upgrade != "websocket":
-        return "Upgrade request required"
-    offered = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if EXEC_PROTOCOL in offered:
-        return ""
-    return f"unable to upgrade: the server speaks {EXEC_PROTOCOL}, the client offered {', '.join(offered)}"
+def _wants_spdy(request: web.Request) -> bool:
+    connection = ",".join(request.headers.getall("Connection", ())).lower()
+    return "upgrade" in connection and request.headers.get("Upgrade", "").lower() == SPDY.lower()
+
+
+def _upgrade_problem(request: web.Request) -> ApiError | None:
+    """Why a request cannot be joined to a kubelet's WebSocket; None where it can."""
+    if _wants_spdy(request):
+        offered = _listed(request, PROTOCOL_HEADER)
+        # apimachinery `util/httpstream`, Handshake.
+        return None if SPDY_EXEC_PROTOCOL in offered else _no_protocol(403, "Forbidden", SPDY_EXEC_PROTOCOL, offered)
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        return ApiError(400, "BadRequest", "Upgrade request required")
+    offered = _listed(request, "Sec-WebSocket-Protocol")
+    return None if EXEC_PROTOCOL in offered else _no_protocol(400, "BadRequest", EXEC_PROTOCOL, offered)
+
+
+def _listed(request: web.Request, header: str) -> list[str]:
+    """What a client lists in one header or several."""
+    return [one.strip() for one in ",".join(request.headers.getall(header, ())).split(",")]
+
+
+def _no_protocol(code: int, reason: str, spoken: str, offered: list[str]) -> ApiError:
+    message = f"unable to upgrade: the server speaks {spoken}, the client offered {', '.join(offered)}"
+    return ApiError(code, reason, message)
 
 
 def _refusal(status: int, body: bytes) -> ApiError:
@@ -179,3 +200,81 @@ async def _pump(source: _Socket, sink: _Socket) -> None:
                 await sink.send_str(message.data)
         except ConnectionError:
             return
+
+
+async def _translate(
+    request: web.Request, kubelet: aiohttp.ClientWebSocketResponse, streams: ExecStreams
+) -> web.StreamResponse:
+    """Serve a client of SPDY until it leaves; one that leaves before the program ends takes it along."""
+    headers = {"Connection": "Upgrade", "Upgrade": SPDY, PROTOCOL_HEADER: SPDY_EXEC_PROTOCOL}
+    client, response = await switch_to_spdy(request, headers)
+    is_ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        up = group.create_task(_to_kubelet(client, kubelet, streams, is_ready))
+        down = group.create_task(_to_client(client, kubelet, streams, is_ready))
+        pings = group.create_task(_ping(client))
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if streams.is_over and down.done():
+            # The client's to close: it may still have much to read, and spdystream drops what it has not handled yet
+            # when the connection ends.
+            await kubelet.close()
+            await client.wait_until_left()
+        down.cancel()
+        pings.cancel()
+    return response
+
+
+async def _to_kubelet(
+    client: SpdyConnection, kubelet: aiohttp.ClientWebSocketResponse, streams: ExecStreams, is_ready: asyncio.Event
+) -> None:
+    """The client's frames until it is gone. One that sends anything else is told so and heard no more."""
+    try:
+        async for frame in client.frames():
+            reaction = streams.receive(frame)
+            if reaction.frames:
+                await client.send(reaction.frames)
+            if streams.is_ready:
+                is_ready.set()
+            for message in reaction.messages:
+                await kubelet.send_bytes(message)
+    except SpdyError:
+        await _dismiss(client, streams)
+    except OSError:
+        pass  # One end is gone; the other task learns of the kubelet's.
+
+
+async def _to_client(
+    client: SpdyConnection, kubelet: aiohttp.ClientWebSocketResponse, streams: ExecStreams, is_ready: asyncio.Event
+) -> None:
+    """The kubelet's messages until it closes, from when the client can take them."""
+    try:
+        async with asyncio.timeout(STREAMS_TIMEOUT_S):
+            await is_ready.wait()
+    except TimeoutError:
+        await _dismiss(client, streams)
+        return
+    try:
+        async for message in kubelet:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await client.send(streams.deliver(message.data))
+        await client.send(streams.finish())
+    except OSError:
+        pass  # The client is gone; the other task ends as well.
+
+
+async def _dismiss(client: SpdyConnection, streams: ExecStreams) -> None:
+    try:
+        await client.send([GoAway(last_stream_id=streams.last_id, status=GoAwayStatus.PROTOCOL_ERROR)])
+    except OSError:
+        pass
+
+
+async def _ping(client: SpdyConnection) -> None:
+    """A client that went without a word is not noticed while its input waits, which is not read then."""
+    try:
+        for number in itertools.count(2, 2):
+            await asyncio.sleep(HEARTBEAT_S)
+            await client.send([Ping(ping_id=number)])
+    except OSError:
+        pass
