@@ -44,5 +44,12 @@ $(VENV)/dev.done: requirements/dev.txt $(VENV)/runtime.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# The newest versions of everything, with their hashes; wants pip-compile (pip-tools) on PATH.
+.PHONY: lock
+lock: export CUSTOM_COMPILE_COMMAND = make lock
+lock:
+	pip-compile --quiet --upgrade --output-file=requirements/runtime.txt pyproject.toml
+	pip-compile --quiet --upgrade --extra=dev --constraint=requirements/runtime.txt --output-file=requirements/dev.txt pyproject.toml
+
 clean:
 	rm -rf $(VENV) build src/*.egg-info
