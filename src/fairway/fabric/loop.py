@@ -105,10 +105,6 @@ class Loop:
         self._children[pid] = exited
         return pid
 
-    def is_child(self, pid: int) -> bool:
-        """Whether the pid is a child not yet reaped, so that it cannot be another process's by now."""
-        return pid in self._children
-
     def stop(self, code: int) -> None:
         """Let `run` return this code."""
         self._exit_code = code

@@ -15,8 +15,8 @@ from fairway.cluster.walk.stage import Stage
 AFFINITY_TIMEOUT_S = 2
 """Short enough to be waited for in the walk; the API's default is three hours."""
 
-CURL_TIMED_OUT, CURL_REFUSED = 28, 7
-"""Exit statuses of curl(1): nothing answered in time; the connection was refused."""
+CURL_TIMED_OUT = 28
+"""Exit status of curl(1) where nothing answered in time; a connection that is refused gives 7."""
 
 SETTLES_TRIES, SETTLES_STEP_S = 50, 0.1
 """A change is given this often, this far apart, to reach every node before it is judged."""

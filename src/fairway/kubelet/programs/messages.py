@@ -124,10 +124,6 @@ class RequestReader:
         """Nothing of a next request has come."""
         return self._request is None and not self._buffer
 
-    @property
-    def buffered(self) -> int:
-        return len(self._buffer) + (len(self._chunks) if self._chunks is not None else 0)
-
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
