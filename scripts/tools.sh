@@ -4,22 +4,26 @@
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
-missing=$*
-want() { # program package
-    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+missing=
+add() { # package
+    case "$missing " in *" $1 "*) ;; *) missing="$missing $1" ;; esac
 }
+want() { # program package
+    command -v "$1" >/dev/null 2>&1 || add "$2"
+}
+for package in "$@"; do add "$package"; done
 want iptables-restore iptables
 want conntrack conntrack
 want ip iproute2
 want ss iproute2
 want curl curl
-# kubectl is wanted, not needed: without it the demo makes the same requests itself.
-command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"
+want kubectl kubernetes-client
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
     echo "fairway: missing programs; as root: apt-get install$missing" >&2
-    case " $missing " in " kubernetes-client ") exit 0 ;; esac
+    # kubectl is wanted, not needed: without it the demo makes the same requests itself.
+    [ "$missing" = " kubernetes-client" ] && exit 0
     exit 1
 fi
 echo "fairway: installing$missing" >&2
