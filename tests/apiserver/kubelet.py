@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ PODS = "/api/v1/namespaces/default/pods"
 PROTOCOL = "v5.channel.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 
+Program = Callable[[web.WebSocketResponse], Awaitable[None]]
+"""What runs in the pod, at the kubelet's end of the channels."""
+
 
 class Kubelet:
     """What it was asked, and how it answers."""
@@ -31,6 +34,7 @@ class Kubelet:
         self.more = asyncio.Event()
         self.refuses: tuple[int, str] | None = None
         self.client_gone = asyncio.Event()
+        self.program: Program = self.shout
 
     def note(self, request: web.Request) -> None:
         self.asked.append((request.path, list(request.query.items())))
@@ -58,6 +62,15 @@ class Kubelet:
         if not channel.can_prepare(request).ok:
             return web.Response(status=400, text="exec needs a WebSocket")
         await channel.prepare(request)
+        try:
+            await self.program(channel)
+        except asyncio.CancelledError:
+            self.client_gone.set()
+            raise
+        return channel
+
+    async def shout(self, channel: web.WebSocketResponse) -> None:
+        """Say something on both outputs, then the input in capital letters; exit with 3."""
         await channel.send_bytes(bytes([STDOUT]) + b"hello\n")
         await channel.send_bytes(bytes([STDERR]) + b"oops\n")
         async for message in channel:
@@ -66,12 +79,11 @@ class Kubelet:
             await channel.send_bytes(bytes([STDOUT]) + message.data[1:].upper())
         else:
             self.client_gone.set()
-            return channel
+            return
         causes = [{"reason": "ExitCode", "message": "3"}]
         status = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
         await channel.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
         await channel.close()
-        return channel
 
 
 @asynccontextmanager

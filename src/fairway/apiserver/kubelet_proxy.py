@@ -9,8 +9,8 @@ client may speak the same, which is passed on message by message, or v4.channel.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import ssl
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from fairway.api.status import ApiError
 from fairway.apiserver.pod_streams import Location
-from fairway.apiserver.spdy import GoAway, GoAwayStatus, Ping, SpdyError
+from fairway.apiserver.spdy import GoAway, GoAwayStatus, SpdyError
 from fairway.apiserver.spdy_connection import SpdyConnection, switch_to_spdy
 from fairway.apiserver.spdy_exec import PROTOCOL_HEADER, SPDY, SPDY_EXEC_PROTOCOL, ExecStreams, expected_streams
 
@@ -28,8 +28,12 @@ EXEC_PROTOCOL = "v5.channel.k8s.io"
 
 STREAMS_TIMEOUT_S = 30.0
 """For a client of SPDY to open its streams (kubelet `cri/streaming`, DefaultStreamCreationTimeout)."""
-HEARTBEAT_S = 10.0
-"""Between pings to a client of SPDY. Not the answer counts: only what is sent finds out that nobody is there."""
+HEARTBEAT_S = 5.0
+"""Between pings to clients and kubelets. Answers are not waited for: who is held back by a slow program or a full
+terminal does not read them, and is not dead. A ping that cannot be sent is what tells an end that is not read from
+and has gone."""
+CLOSE_TIMEOUT_S = 5.0
+"""For a kubelet to answer a close frame; then it is disconnected."""
 
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_FRAME = 32 * 1024 * 1024
@@ -82,14 +86,14 @@ class KubeletProxy:
             raise await self._refusal(location) or problem
         try:
             kubelet = await self._client.ws_connect(
-                location.url, protocols=(EXEC_PROTOCOL,), max_msg_size=_MAX_FRAME, autoclose=False, heartbeat=30.0
+                location.url, protocols=(EXEC_PROTOCOL,), max_msg_size=_MAX_FRAME, autoclose=False
             )
         except aiohttp.WSServerHandshakeError as error:
             message = f"the kubelet answered {error.status} to the request for a WebSocket"
             raise await self._refusal(location) or ApiError(502, "InternalError", message) from error
         except aiohttp.ClientError as error:
             raise _unreachable("Get", location, error) from error
-        async with kubelet:
+        try:
             if _wants_spdy(request):
                 return await _translate(request, kubelet, ExecStreams(expected_streams(location)))
             client = web.WebSocketResponse(
@@ -98,6 +102,8 @@ class KubeletProxy:
             await client.prepare(request)
             await _join(client, kubelet)
             return client
+        finally:
+            await _close(kubelet)
 
     async def _refusal(self, location: Location) -> ApiError | None:
         """What the kubelet holds against a command. It looks at everything else before it asks for a WebSocket.
@@ -173,13 +179,35 @@ async def _join(client: web.WebSocketResponse, kubelet: aiohttp.ClientWebSocketR
     async with asyncio.TaskGroup() as group:
         up = group.create_task(_pump(client, kubelet))
         down = group.create_task(_pump(kubelet, client))
+        pings = [group.create_task(_keep_sending(socket.ping)) for socket in (client, kubelet)]
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         if down.done():
             await client.close(code=_close_code(kubelet.close_code))
             up.cancel()
         else:
-            await kubelet.close(code=_close_code(client.close_code))
+            await _close(kubelet, _close_code(client.close_code))
             down.cancel()
+        for task in pings:
+            task.cancel()
+
+
+async def _close(kubelet: aiohttp.ClientWebSocketResponse, code: int = aiohttp.WSCloseCode.OK) -> None:
+    """Close a kubelet's end, also one that reads nothing and so would keep us for ever."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await kubelet.close(code=code)
+    except TimeoutError:
+        pass  # Cancelling a close disconnects.
+
+
+async def _keep_sending(ping: Callable[[], Awaitable[None]]) -> None:
+    """Send pings until that fails; whoever else uses the connection then learns of it too."""
+    try:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await ping()
+    except OSError:
+        pass
 
 
 def _close_code(code: int | None) -> int:
@@ -208,21 +236,30 @@ async def _translate(
     """Serve a client of SPDY until it leaves; one that leaves before the program ends takes it along."""
     headers = {"Connection": "Upgrade", "Upgrade": SPDY, PROTOCOL_HEADER: SPDY_EXEC_PROTOCOL}
     client, response = await switch_to_spdy(request, headers)
+    try:
+        await _translate_streams(client, kubelet, streams)
+    finally:
+        client.close()
+    return response
+
+
+async def _translate_streams(
+    client: SpdyConnection, kubelet: aiohttp.ClientWebSocketResponse, streams: ExecStreams
+) -> None:
     is_ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         up = group.create_task(_to_kubelet(client, kubelet, streams, is_ready))
         down = group.create_task(_to_client(client, kubelet, streams, is_ready))
-        pings = group.create_task(_ping(client))
+        pings = [group.create_task(_keep_sending(ping)) for ping in (client.ping, kubelet.ping)]
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
         if streams.is_over and down.done():
             # The client's to close: it may still have much to read, and spdystream drops what it has not handled yet
             # when the connection ends.
-            await kubelet.close()
+            await _close(kubelet)
             await client.wait_until_left()
-        down.cancel()
-        pings.cancel()
-    return response
+        for task in (down, *pings):
+            task.cancel()
 
 
 async def _to_kubelet(
@@ -266,15 +303,5 @@ async def _to_client(
 async def _dismiss(client: SpdyConnection, streams: ExecStreams) -> None:
     try:
         await client.send([GoAway(last_stream_id=streams.last_id, status=GoAwayStatus.PROTOCOL_ERROR)])
-    except OSError:
-        pass
-
-
-async def _ping(client: SpdyConnection) -> None:
-    """A client that went without a word is not noticed while its input waits, which is not read then."""
-    try:
-        for number in itertools.count(2, 2):
-            await asyncio.sleep(HEARTBEAT_S)
-            await client.send([Ping(ping_id=number)])
     except OSError:
         pass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from aiohttp import web
 
-from fairway.apiserver.spdy import Decoder, Encoder, Frame
+from fairway.apiserver.spdy import Decoder, Encoder, Frame, Ping
 
 _BUFFER_BYTES = 256 * 1024
 """Twice as much is held for us at most; then the client has to wait."""
@@ -22,6 +23,7 @@ class SpdyConnection:
         self._writer = writer
         self._decoder = Decoder()
         self._encoder = Encoder()
+        self._ping_ids = itertools.count(2, 2)
 
     async def frames(self) -> AsyncIterator[Frame]:
         """The client's frames until it is gone. Raises SpdyError where it sends something else."""
@@ -35,10 +37,18 @@ class SpdyConnection:
             self._writer.write(self._encoder.encode(frame))
         await self._writer.drain()
 
+    async def ping(self) -> None:
+        """Send the next PING of a server, whose numbers are even. Raises OSError when the client is gone."""
+        await self.send([Ping(ping_id=next(self._ping_ids))])
+
     async def wait_until_left(self) -> None:
         """Return when the client has closed the connection; what it still sends is thrown away."""
         while await self._read():
             pass
+
+    def close(self) -> None:
+        """Close the connection once what was sent is on its way."""
+        self._writer.close()
 
     async def _read(self) -> bytes:
         try:
@@ -50,8 +60,8 @@ class SpdyConnection:
 async def switch_to_spdy(request: web.Request, headers: Mapping[str, str]) -> tuple[SpdyConnection, web.StreamResponse]:
     """Answer 101 with these headers and take the connection over from HTTP.
 
-    The handler returns the response when it is done with the connection, which is closed then. A client that goes
-    before cancels the handler. Raises ConnectionError where it is gone already.
+    The handler closes the connection and returns the response when it is done. A client that goes before cancels the
+    handler. Raises ConnectionError where it is gone already.
     """
     transport = request.transport
     if transport is None:

@@ -87,7 +87,7 @@ class ExecStreams:
         self._ended: set[int] = set()
         self._reset: set[int] = set()
         self._last_id = 0
-        self._resize = ""
+        self._resize = b""
         self._is_leaving = False
         self._is_over = False
 
@@ -166,8 +166,8 @@ class ExecStreams:
         if stream is Stream.STDIN and frame.data:
             messages = (bytes([_Channel.STDIN]) + frame.data,)
         elif stream is Stream.RESIZE:
-            self._resize += frame.data.decode("utf-8", "replace")
-            messages = tuple(bytes([_Channel.RESIZE]) + size.encode() for size in self._sizes())
+            self._resize += frame.data
+            messages = tuple(bytes([_Channel.RESIZE]) + size for size in self._sizes())
             if len(self._resize) > MAX_RESIZE_BYTES:
                 self._ended.add(number)
                 self._reset.add(number)
@@ -184,17 +184,12 @@ class ExecStreams:
         is_stdin = self._streams[number] is Stream.STDIN and not self._is_over
         return Reaction(messages=(_STDIN_ENDS,) if is_stdin else ())
 
-    def _sizes(self) -> Iterator[str]:
-        """The whole JSON values among what came for the terminal's size; the rest waits for more."""
-        decoder = json.JSONDecoder()
-        while self._resize:
-            text = self._resize.lstrip()
-            try:
-                _, end = decoder.raw_decode(text)
-            except ValueError:
-                return
-            self._resize = text[end:].lstrip()
-            yield text[:end]
+    def _sizes(self) -> Iterator[bytes]:
+        """The whole sizes among what came for them, which are flat JSON objects; the rest waits for more."""
+        *sizes, rest = self._resize.split(b"}")
+        self._resize = rest.lstrip()
+        for size in sizes:
+            yield size.strip() + b"}"
 
     def _conclude(self, status: bytes) -> tuple[Frame, ...]:
         """The Status, and the end of every stream: of outputs first, so that they are complete when it is read."""

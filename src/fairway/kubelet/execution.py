@@ -21,6 +21,10 @@ from fairway.kubelet.streams import Channel, Input, Resize, exited, failed, fram
 END_OF_TRANSMISSION = b"\x04"
 """What a terminal takes for the end of its input (termios VEOF)."""
 
+HEARTBEAT_S = 5.0
+"""Between pings. Answers are not waited for: they stay behind input that the program does not read yet. A ping that
+cannot be sent tells of a client that went meanwhile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecOptions:
@@ -92,12 +96,13 @@ class Execution:
                 outputs = [group.create_task(self._output(channel, reader)) for channel, reader in streams.outputs]
                 inputs = group.create_task(self._input(streams))
                 ended = group.create_task(process.wait())
+                pings = group.create_task(self._ping())
                 await asyncio.wait({inputs, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     code = ended.result()
                     if outputs:
                         await asyncio.wait(outputs, timeout=OUTPUT_ENDS_S)
-                for task in (ended, inputs, *outputs):
+                for task in (ended, inputs, pings, *outputs):
                     task.cancel()
         finally:
             if code is None:
@@ -127,6 +132,15 @@ class Execution:
             while data := await reader.read():
                 await self._socket.send_bytes(frame(channel, data))
         except ConnectionError:  # the client is gone; `_input` sees it too
+            pass
+
+    async def _ping(self) -> None:
+        """Ping the client until that fails, which ends the connection and with it this exec."""
+        try:
+            while True:
+                await asyncio.sleep(HEARTBEAT_S)
+                await self._socket.ping()
+        except ConnectionError:
             pass
 
     async def _finish(self, status: Object) -> None:

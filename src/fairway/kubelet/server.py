@@ -29,9 +29,6 @@ MASTERS = "system:masters"
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Of one WebSocket message; kubectl sends stdin in pieces of 32 KiB."""
 
-HEARTBEAT_S = 30.0
-"""A client that does not answer a ping for half of it is gone."""
-
 Handler = Callable[[web.Request], Any]
 
 
@@ -185,9 +182,7 @@ class Server:
         options = parse_exec_options(request.query, request.query.getall("command", []))
         path = request.match_info
         found = self._pods.running_container(path["namespace"], path["pod"], path["container"])
-        socket = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,), max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S
-        )
+        socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         if not socket.can_prepare(request).ok:
             raise ValueError(f"exec needs a WebSocket with the subprotocol {SUBPROTOCOL}")
         await socket.prepare(request)
