@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -109,6 +110,11 @@ class Served:
         text = out.decode()
         assert (process.returncode == 0) is ok, f"kubectl {' '.join(arguments)}: {process.returncode}\n{text}"
         return text
+
+    async def kubectl_minor(self) -> int:
+        """Of the kubectl on PATH: 20 for 1.20, Debian 12's. Old ones say and check some things otherwise."""
+        told = json.loads(await self.kubectl("version", "--client", "-o", "json"))
+        return int(told["clientVersion"]["minor"].rstrip("+"))
 
     @property
     def environment(self) -> dict[str, str]:

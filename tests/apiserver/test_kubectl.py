@@ -85,10 +85,12 @@ async def test_apply_creates_then_finds_nothing_to_do_then_changes_what_differs(
 async def test_apply_on_the_server_side_dry_run_and_diff_change_nothing(tmp_path: Path):
     file = manifest(tmp_path, "svc.yaml", NODE_PORT)
     async with served(tmp_path) as api:
-        assert (
-            await api.kubectl("apply", "--dry-run=server", "-f", file)
-            == "service/svc-nodeport created (server dry run)\n"
-        )
+        # Before 1.27 it asks an OpenAPI v2 document whether a kind takes a dry run, and that has no paths here.
+        if await api.kubectl_minor() < 27:
+            assert "doesn't support dry-run" in await api.kubectl("apply", "--dry-run=server", "-f", file, ok=False)
+            return
+        said = await api.kubectl("apply", "--dry-run=server", "-f", file)
+        assert said == "service/svc-nodeport created (server dry run)\n"
         assert "svc-nodeport" not in await api.kubectl("get", "svc")
         await api.kubectl("apply", "-f", file)
         assert await api.kubectl("diff", "-f", file) == ""
@@ -170,7 +172,7 @@ async def test_label_and_annotate(tmp_path: Path):
         taken = "error: 'x' already has a value (1), and --overwrite is false\n"
         assert await api.kubectl("label", "cm", "a", "x=2", ok=False) == taken
         assert await api.kubectl("label", "cm", "a", "x=2", "--overwrite") == "configmap/a labeled\n"
-        assert await api.kubectl("label", "cm", "a", "x-") == "configmap/a unlabeled\n"
+        assert await api.kubectl("label", "cm", "a", "x-") in ("configmap/a unlabeled\n", "configmap/a labeled\n")
         assert await api.kubectl("annotate", "cm", "a", "note=hello") == "configmap/a annotated\n"
         metadata = (await stored(api, "/api/v1/namespaces/default/configmaps/a"))["metadata"]
     assert (metadata.get("labels"), metadata["annotations"]) == (None, {"note": "hello"})
@@ -264,8 +266,12 @@ async def test_create_replace_edit_run_expose_and_set(tmp_path: Path):
 )
 async def test_manifests_with_errors_get_the_real_message_and_change_nothing(tmp_path: Path, document: str, words: str):
     async with served(tmp_path) as api:
-        said = await api.kubectl("apply", "-f", manifest(tmp_path, "svc.yaml", document), ok=False)
-        assert words in said
+        file = manifest(tmp_path, "svc.yaml", document)
+        if "strict" in words and await api.kubectl_minor() < 27:
+            # It asks for no validation by the server, which then warns and goes on, as the real one does.
+            assert 'Warning: unknown field "spec.typ"' in await api.kubectl("apply", "-f", file)
+            return
+        assert words in await api.kubectl("apply", "-f", file, ok=False)
         assert await api.kubectl("get", "svc", "-o", "name") == "service/kubernetes\n"
 
 
@@ -294,6 +300,8 @@ async def test_wait_returns_when_the_condition_holds(tmp_path: Path):
                 api.call("PATCH", f"{pods}/p/status", ready, Content_Type="application/strategic-merge-patch+json")
             )
         assert waiting.result() == "pod/p condition met\n"
+        if await api.kubectl_minor() < 27:
+            return  # To it a pod that is gone already is an error, and which comes first is chance here.
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(api.kubectl("wait", "--for=delete", "pod/p", "--timeout=20s"))
             group.create_task(api.call("DELETE", f"{pods}/p"))
@@ -301,13 +309,15 @@ async def test_wait_returns_when_the_condition_holds(tmp_path: Path):
 
 async def test_what_the_server_says_of_itself(tmp_path: Path):
     async with served(tmp_path) as api:
-        assert "Server Version: v1.33.0+fairway" in await api.kubectl("version")
+        version = json.loads(await api.kubectl("version", "-o", "json"))
+        assert version["serverVersion"]["gitVersion"] == "v1.33.0+fairway"
         resources = await api.kubectl("api-resources", "-o", "name")
         assert {"services", "pods", "deployments.apps", "endpointslices.discovery.k8s.io"} <= set(resources.split())
         assert set((await api.kubectl("api-versions")).split()) >= {"v1", "apps/v1", "discovery.k8s.io/v1"}
-        assert "FIELD: ports <[]ServicePort>" in await api.kubectl("explain", "service.spec.ports")
         assert await api.kubectl("auth", "can-i", "create", "services") == "yes\n"
-        assert "admin" in await api.kubectl("auth", "whoami")
+        if await api.kubectl_minor() >= 28:  # the first with `auth whoami`, and explain by OpenAPI v3
+            assert "FIELD: ports <[]ServicePort>" in await api.kubectl("explain", "service.spec.ports")
+            assert "admin" in await api.kubectl("auth", "whoami")
         assert api.url in await api.kubectl("cluster-info")
 
 
@@ -322,7 +332,4 @@ async def test_a_kind_that_is_not_served_is_told_by_its_name(tmp_path: Path) -> 
     file.write_text(json.dumps({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}}))
     async with served(tmp_path) as api:
         said = await api.kubectl("apply", "-f", str(file), ok=False)
-    assert said == (
-        f'error: resource mapping not found for name: "j" namespace: "" from "{file}": '
-        'no matches for kind "Job" in version "batch/v1"\nensure CRDs are installed first\n'
-    )
+    assert 'no matches for kind "Job" in version "batch/v1"' in said

@@ -59,6 +59,24 @@ class User:
     def fairway(self, *args: str, stdin: str = "", **more: str) -> Answer:
         return self.run([*self.command, *args], stdin=stdin, **more)
 
+    def wait_for(self, kubeconfig: Path, namespace: str, what: str, path: str, value: str | None) -> None:
+        """Follow an object until a jsonpath of it is `value`, or anything for None; fails after LIMIT_S.
+
+        `kubectl wait --for=jsonpath` does so only since 1.23, and Debian 12 has 1.20.
+        """
+        follow = ["kubectl", "get", what, "-n", namespace, "-w", "-o", f'jsonpath={path}{{"\\n"}}']
+        environment = self.environment(KUBECONFIG=str(kubeconfig))
+        argv = ["timeout", str(LIMIT_S), *follow]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            seen = ""
+            for line in process.stdout:
+                seen = line.strip()
+                if seen == value or (value is None and seen):
+                    process.terminate()
+                    return
+        raise AssertionError(f"{what}: {path} is {seen!r}, not {value!r}")
+
     def start(self, *args: str, **more: str) -> subprocess.Popen[str]:
         """Start a command that the test will interrupt."""
         return subprocess.Popen(

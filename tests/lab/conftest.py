@@ -35,3 +35,8 @@ def kubectl(user: User, *args: str, stdin: str = "") -> str:
     config = user.state / "myk8s" / "kubeconfig"
     answer = user.run(["kubectl", *args], stdin=stdin, KUBECONFIG=str(config))
     return answer.out if answer.code == 0 else answer.out + answer.err
+
+
+def until(user: User, what: str, path: str, value: str | None, *, namespace: str = "default") -> None:
+    """Wait for what a jsonpath tells of an object, as `User.wait_for`."""
+    user.wait_for(user.state / "myk8s" / "kubeconfig", namespace, what, path, value)

@@ -49,6 +49,9 @@ class Lab:
     def wait(self, what: str, condition: str) -> None:
         self.kubectl("wait", what, f"--for={condition}", "--timeout=30s")
 
+    def until(self, what: str, path: str, value: str | None) -> None:
+        self._user.wait_for(self._user.state / "harm" / "kubeconfig", "default", what, path, value)
+
     def inside(self, host: str, *command: str) -> str:
         return self._user.fairway("exec", "--name", "harm", host, "--", *command).out
 
@@ -81,7 +84,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(user)
     lab.kubectl("apply", "-f", "-", stdin=MANIFEST)
     lab.wait("pod/web", "condition=Ready")
-    lab.wait("service/web", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+    lab.until("service/web", "{.status.loadBalancer.ingress[0].ip}", None)
     yield lab
     assert user.fairway("down", "--name", "harm").code == 0
 
@@ -92,7 +95,7 @@ def test_pods_run_again_after_kill_9_and_the_balancers_address_stays(lab: Lab) -
     before = lab.kubelet()[1]
 
     lab.signal("KILL")
-    lab.wait("pod/web", f"jsonpath={{.status.containerStatuses[0].restartCount}}={before}")
+    lab.until("pod/web", "{.status.containerStatuses[0].restartCount}", str(before))
     lab.wait("pod/web", "condition=Ready")
 
     assert lab.kubelet()[1] == before + 1
@@ -116,5 +119,5 @@ def test_sigterm_stops_a_nodes_pods_and_the_next_kubelet_starts_them_again(lab: 
     before = lab.kubelet()[1]
     lab.signal("TERM")
     lab.until_started(before + 1)
-    lab.wait("pod/web", f"jsonpath={{.status.containerStatuses[0].restartCount}}={before}")
+    lab.until("pod/web", "{.status.containerStatuses[0].restartCount}", str(before))
     lab.wait("pod/web", "condition=Ready")

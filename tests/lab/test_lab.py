@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import FAIRWAY, User
-from tests.lab.conftest import kubectl
+from tests.lab.conftest import kubectl, until
 
 pytestmark = pytest.mark.lab
 
@@ -147,7 +147,7 @@ spec:
       command: [sh, -c, "echo first; echo second; echo third"]
 """
     kubectl(lab, "apply", "-f", "-", stdin=manifest)
-    kubectl(lab, "wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")
+    until(lab, "pod/talker", "{.status.phase}", "Succeeded")
     assert kubectl(lab, "logs", "-f", "talker").splitlines() == ["first", "second", "third"]
     assert kubectl(lab, "logs", "talker", "--tail=1") == "third\n"
     kubectl(lab, "delete", "pod", "talker", "--grace-period=0", "--force")
@@ -155,13 +155,7 @@ spec:
 
 def test_an_unknown_image_waits_and_an_event_lists_the_known_ones(lab: User) -> None:
     kubectl(lab, "run", "unknown", "--image=example/none")
-    kubectl(
-        lab,
-        "wait",
-        "pod/unknown",
-        "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull",
-        "--timeout=20s",
-    )
+    until(lab, "pod/unknown", "{.status.containerStatuses[0].state.waiting.reason}", "ErrImagePull")
     described = kubectl(lab, "describe", "pod", "unknown")
     assert re.search(r"example/none.*mendhak/http-https-echo", described)
     kubectl(lab, "delete", "pod", "unknown", "--grace-period=0", "--force")

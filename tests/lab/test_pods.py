@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.lab.command import User
-from tests.lab.conftest import kubectl
+from tests.lab.conftest import kubectl, until
 
 pytestmark = pytest.mark.lab
 
@@ -102,7 +102,7 @@ def test_exec_passes_input_output_and_exit_code(lab: User) -> None:
 
 def test_logs_are_told_from_the_end_and_of_the_run_before(lab: User) -> None:
     apply(lab, pod("talker", {"command": ["sh", "-c", "seq 1 100; echo oops >&2; exit 1"]}))
-    wait(lab, "talker", "jsonpath={.status.containerStatuses[0].restartCount}=1")
+    until(lab, "pod/talker", "{.status.containerStatuses[0].restartCount}", "1", namespace=NAMESPACE)
 
     assert in_namespace(lab, "logs", "talker", "--tail=2") in ("100\noops\n", "oops\n100\n", "99\n100\n")
     assert in_namespace(lab, "logs", "talker", "--previous").split()[:3] == ["1", "2", "3"]
@@ -112,7 +112,9 @@ def test_logs_are_told_from_the_end_and_of_the_run_before(lab: User) -> None:
 
 def test_a_crash_is_told_with_its_exit_code_and_backs_off(lab: User) -> None:
     apply(lab, pod("crash", {"command": ["sh", "-c", "exit 4"]}))
-    wait(lab, "crash", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff")
+    until(
+        lab, "pod/crash", "{.status.containerStatuses[0].state.waiting.reason}", "CrashLoopBackOff", namespace=NAMESPACE
+    )
 
     found = status(lab, "crash")["containerStatuses"][0]
     assert (found["restartCount"], found["lastState"]["terminated"]["exitCode"]) == (1, 4)
@@ -122,7 +124,7 @@ def test_a_crash_is_told_with_its_exit_code_and_backs_off(lab: User) -> None:
 def test_a_job_of_init_and_main_container_completes(lab: User) -> None:
     init = {"name": "init", "image": "busybox", "command": ["sh", "-c", "echo first"]}
     apply(lab, pod("job", {"command": ["sh", "-c", "echo second"]}, initContainers=[init], restartPolicy="Never"))
-    wait(lab, "job", "jsonpath={.status.phase}=Succeeded")
+    until(lab, "pod/job", "{.status.phase}", "Succeeded", namespace=NAMESPACE)
 
     assert in_namespace(lab, "logs", "job", "-c", "init") == "first\n"
     assert in_namespace(lab, "logs", "job") == "second\n"
@@ -131,7 +133,9 @@ def test_a_job_of_init_and_main_container_completes(lab: User) -> None:
 
 def test_an_unknown_image_waits_and_its_event_names_the_known(lab: User) -> None:
     apply(lab, pod("stranger", {"image": "nginx:1.27"}))
-    wait(lab, "stranger", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull")
+    until(
+        lab, "pod/stranger", "{.status.containerStatuses[0].state.waiting.reason}", "ErrImagePull", namespace=NAMESPACE
+    )
 
     message = status(lab, "stranger")["containerStatuses"][0]["state"]["waiting"]["message"]
     assert 'Failed to pull image "nginx:1.27"' in message
@@ -166,7 +170,13 @@ def test_a_deleted_pod_may_say_goodbye_and_is_gone(lab: User) -> None:
 
 def test_what_the_lab_lacks_is_said_and_nothing_runs(lab: User) -> None:
     apply(lab, pod("volumes", {}, volumes=[{"name": "v", "emptyDir": {}}]))
-    wait(lab, "volumes", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError")
+    until(
+        lab,
+        "pod/volumes",
+        "{.status.containerStatuses[0].state.waiting.reason}",
+        "CreateContainerConfigError",
+        namespace=NAMESPACE,
+    )
 
     message = status(lab, "volumes")["containerStatuses"][0]["state"]["waiting"]["message"]
     assert message == "this lab does not offer: spec.volumes[0] (emptyDir); remove it from the pod"
