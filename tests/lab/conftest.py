@@ -22,12 +22,14 @@ def lab(user: User) -> Iterator[User]:
     """A user whose lab `myk8s` is up, with the study's objects applied."""
     up = user.fairway("up")
     assert up.code == 0, up.err
-    study = "src/fairway/cluster/study"
-    applied = kubectl(user, "apply", "-f", f"{study}/echo-deploy.yaml,{study}/svc-nodeport.yaml")
-    assert applied.endswith("service/svc-nodeport created\n"), applied
-    kubectl(user, "rollout", "status", "deployment/deploy-echo", "--timeout=60s")
-    yield user
-    assert user.fairway("down").code == 0
+    try:
+        study = "src/fairway/cluster/study"
+        applied = kubectl(user, "apply", "-f", f"{study}/echo-deploy.yaml,{study}/svc-nodeport.yaml")
+        assert applied.endswith("service/svc-nodeport created\n"), applied
+        kubectl(user, "rollout", "status", "deployment/deploy-echo", "--timeout=60s")
+        yield user
+    finally:
+        assert user.fairway("down").code == 0
 
 
 def kubectl(user: User, *args: str, stdin: str = "") -> str:

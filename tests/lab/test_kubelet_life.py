@@ -34,6 +34,10 @@ spec:
 """
 
 
+LOOKS = 300
+"""How often a state is looked up, each look a command of some hundredths of a second, before the test has failed."""
+
+
 class Lab:
     """A lab of its own, since its kubelets come to harm."""
 
@@ -61,19 +65,24 @@ class Lab:
         return next((service["pid"], service["starts"]) for service in services if service["name"] == KUBELET)
 
     def signal(self, name: str) -> None:
-        self.inside(NODE, "kill", f"-{name}", str(self.kubelet()[0]))
+        # The shell's own kill: the program is in procps, which a small Debian lacks.
+        self.inside(NODE, "sh", "-c", f"kill -{name} {self.kubelet()[0]}")
 
     def until_started(self, starts: int) -> None:
-        while self.kubelet()[1] < starts:
-            pass
+        for _ in range(LOOKS):
+            if self.kubelet()[1] >= starts:
+                return
+        raise AssertionError(f"the kubelet was started {self.kubelet()[1]} times, not {starts}")
 
     def node_addresses(self) -> list[str]:
         addresses = json.loads(self.inside(NODE, "ip", "-4", "-j", "addr", "show", "dev", "eth0"))
         return [found["local"] for found in addresses[0]["addr_info"]]
 
     def until_addresses(self, addresses: list[str]) -> None:
-        while self.node_addresses() != addresses:
-            pass
+        for _ in range(LOOKS):
+            if self.node_addresses() == addresses:
+                return
+        raise AssertionError(f"the node has {self.node_addresses()}, not {addresses}")
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +90,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     user = User(state=Path(tmp_path_factory.mktemp("harm")))
     up = user.fairway("up", "--name", "harm")
     assert up.code == 0, up.err
-    lab = Lab(user)
-    lab.kubectl("apply", "-f", "-", stdin=MANIFEST)
-    lab.wait("pod/web", "condition=Ready")
-    lab.until("service/web", "{.status.loadBalancer.ingress[0].ip}", None)
-    yield lab
-    assert user.fairway("down", "--name", "harm").code == 0
+    try:
+        lab = Lab(user)
+        lab.kubectl("apply", "-f", "-", stdin=MANIFEST)
+        lab.wait("pod/web", "condition=Ready")
+        lab.until("service/web", "{.status.loadBalancer.ingress[0].ip}", None)
+        yield lab
+    finally:
+        assert user.fairway("down", "--name", "harm").code == 0
 
 
 def test_pods_run_again_after_kill_9_and_the_balancers_address_stays(lab: Lab) -> None:
