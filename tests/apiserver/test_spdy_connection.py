@@ -237,6 +237,35 @@ async def test_input_that_is_not_read_holds_the_client_back(tmp_path: Path) -> N
     assert (sent, received) == (PIECES, PIECES * len(PIECE))
 
 
+async def test_the_end_comes_to_a_client_whose_input_nobody_read(tmp_path: Path) -> None:
+    """It is still writing then, and has to get rid of that before it can close."""
+    may_end = asyncio.Event()
+    sent = 0
+
+    async def read_nothing(channel: web.WebSocketResponse) -> None:
+        await may_end.wait()
+        await channel.send_bytes(bytes([ERROR]) + b'{"status":"Success"}')
+        await channel.close()
+
+    async def write(client: SpdyClient, stdin: int) -> None:
+        nonlocal sent
+        for _ in range(PIECES):
+            await client.send(Data(stream_id=stdin, data=PIECE))
+            sent += 1
+
+    async with pod_at(tmp_path) as (api, kubelet), asyncio.TaskGroup() as group:
+        kubelet.program = read_nothing
+        async with spdy_client(api, EXEC) as client:
+            error, stdin, _, _ = await open_all(client)
+            writing = group.create_task(write(client, stdin))
+            await quiet(lambda: sent)
+            may_end.set()
+            frames = await frames_until(client, Data(stream_id=stdin, fin=True))
+            assert Data(stream_id=error, data=b'{"status":"Success"}', fin=True) in frames
+            await writing
+    assert sent == PIECES
+
+
 async def test_a_client_that_vanishes_while_its_input_waits_is_missed_by_the_pings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from fairway.kubelet import execution
 from fairway.kubelet.cri import LogOptions
 from fairway.kubelet.execution import ExecOptions
 from fairway.kubelet.server import (
@@ -70,11 +71,20 @@ class Caller:
     def stream(self, path: str) -> Any:
         return self._session.get(self._base + path)
 
-    def exec(self, pod: str, *command: str, flags: str = "stdout=true&stderr=true", name: str = "web") -> Any:
+    def exec(
+        self, pod: str, *command: str, flags: str = "stdout=true&stderr=true", name: str = "web", autoping: bool = True
+    ) -> Any:
         words = "&".join(f"command={word}" for word in command)
         return self._session.ws_connect(
-            f"{self._base}/exec/default/{pod}/{name}?{words}&{flags}", protocols=("v5.channel.k8s.io",)
+            f"{self._base}/exec/default/{pod}/{name}?{words}&{flags}",
+            protocols=("v5.channel.k8s.io",),
+            autoping=autoping,
         )
+
+
+async def write_for_ever(socket: aiohttp.ClientWebSocketResponse) -> None:
+    while True:
+        await socket.send_bytes(bytes(65536))
 
 
 @asynccontextmanager
@@ -319,6 +329,25 @@ async def test_a_program_ends_with_its_client(run_node: RunNode, tmp_path: Path,
         await node.until(lambda: node.ready("web"))
         async with caller.exec("web", "sleep", "1000") as socket:
             await socket.receive()
+        async with asyncio.timeout(20):
+            assert await node.spawner.processes[-1].wait() == -9
+
+
+async def test_a_program_that_reads_nothing_ends_with_its_client(
+    run_node: RunNode, tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Input stands on the whole way then, and nobody reads that the client has gone: only a ping finds out."""
+    monkeypatch.setattr(execution, "HEARTBEAT_S", 0.01)
+    async with run_node() as node, calling(node, tmp_path, authority) as caller, asyncio.TaskGroup() as group:
+        await node.apply(pod_object("web", container(command=FOREVER)))
+        await node.until(lambda: node.ready("web"))
+        async with caller.exec("web", "sleep", "1000", flags="stdin=true&stdout=true", autoping=False) as socket:
+            await socket.receive()
+            writing = group.create_task(write_for_ever(socket))
+            for _ in range(3):  # pings: they go on while input stands
+                assert (await socket.receive()).type is WSMsgType.PING
+            writing.cancel()
+            socket._response.connection.transport.abort()
         async with asyncio.timeout(20):
             assert await node.spawner.processes[-1].wait() == -9
 

@@ -140,6 +140,12 @@ def test_megabytes_go_in_and_come_out_unchanged(lab: User, program: str) -> None
     assert (answer.code, digests) == (0, [digests[0]] * 3)
 
 
+def test_input_that_nobody_reads_does_not_keep_the_end_back(lab: User, program: str) -> None:
+    answer = execute(lab, program, "-i", "idle", "--", "sh", "-c", "echo enough; exit 3", stdin="x" * 20_000_000)
+
+    assert (answer.code, answer.out) == (3, "enough\n")
+
+
 def test_a_terminal_has_its_size_its_input_and_its_exit_code(lab: User, program: str) -> None:
     argv = [program, "-n", NAMESPACE, "exec", "-it", "idle", "--", "sh", "-c", TYPED]
 

@@ -253,6 +253,7 @@ async def _translate_streams(
         pings = [group.create_task(_keep_sending(ping)) for ping in (client.ping, kubelet.ping)]
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
+        await asyncio.wait((up,))  # A stream has one reader at a time.
         if streams.is_over and down.done():
             # The client's to close: it may still have much to read, and spdystream drops what it has not handled yet
             # when the connection ends.
@@ -274,11 +275,19 @@ async def _to_kubelet(
             if streams.is_ready:
                 is_ready.set()
             for message in reaction.messages:
-                await kubelet.send_bytes(message)
+                await _offer(kubelet, message)
     except SpdyError:
         await _dismiss(client, streams)
     except OSError:
-        pass  # One end is gone; the other task learns of the kubelet's.
+        pass  # The client is gone.
+
+
+async def _offer(kubelet: aiohttp.ClientWebSocketResponse, message: bytes) -> None:
+    """Send a message, if the kubelet is still there; that it is not, `_to_client` tells the client."""
+    try:
+        await kubelet.send_bytes(message)
+    except OSError:
+        pass
 
 
 async def _to_client(
