@@ -82,9 +82,23 @@ class Caller:
         )
 
 
-async def write_for_ever(socket: aiohttp.ClientWebSocketResponse) -> None:
-    while True:
-        await socket.send_bytes(bytes(65536))
+async def write_until_it_stands(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Write input until no more is taken: kubelet and client run in one loop, whose turns tell."""
+    sent = 0
+
+    async def write() -> None:
+        nonlocal sent
+        while True:
+            await socket.send_bytes(bytes(65536))
+            sent += 1
+
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(write())
+        seen, turns = -1, 0
+        while turns < 2000:
+            seen, turns = (seen, turns + 1) if sent == seen else (sent, 0)
+            await asyncio.sleep(0)
+        writing.cancel()
 
 
 @asynccontextmanager
@@ -338,15 +352,13 @@ async def test_a_program_that_reads_nothing_ends_with_its_client(
 ) -> None:
     """Input stands on the whole way then, and nobody reads that the client has gone: only a ping finds out."""
     monkeypatch.setattr(execution, "HEARTBEAT_S", 0.01)
-    async with run_node() as node, calling(node, tmp_path, authority) as caller, asyncio.TaskGroup() as group:
+    async with run_node() as node, calling(node, tmp_path, authority) as caller:
         await node.apply(pod_object("web", container(command=FOREVER)))
         await node.until(lambda: node.ready("web"))
         async with caller.exec("web", "sleep", "1000", flags="stdin=true&stdout=true", autoping=False) as socket:
             await socket.receive()
-            writing = group.create_task(write_for_ever(socket))
-            for _ in range(3):  # pings: they go on while input stands
-                assert (await socket.receive()).type is WSMsgType.PING
-            writing.cancel()
+            await write_until_it_stands(socket)
+            assert (await socket.receive()).type is WSMsgType.PING
             socket._response.connection.transport.abort()
         async with asyncio.timeout(20):
             assert await node.spawner.processes[-1].wait() == -9
