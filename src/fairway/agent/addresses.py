@@ -12,7 +12,7 @@ _AF = {Family.IPV4: 2, Family.IPV6: 10}
 
 def local_addresses(family: Family) -> tuple[IPAddress, ...]:
     """All addresses of the calling process's network namespace, sorted; blocks for one netlink dump."""
-    with IPRoute() as netlink:  # type: ignore[no-untyped-call]
+    with IPRoute() as netlink:  # type: ignore[no-untyped-call]  # pyroute2 has no types here
         found = {
             parse_address(local)
             for message in netlink.get_addr(family=_AF[family])

@@ -123,7 +123,7 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
-class _ManifestLoader(_SafeLoader):  # type: ignore[misc]
+class _ManifestLoader(_SafeLoader):  # type: ignore[misc]  # which of the two bases is known at run time
     """YAML as sigs.k8s.io/yaml reads it: only what JSON has, so a date stays the text it is written as."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -123,7 +123,7 @@ def _add(root: dict[str, Any], pointer: str, value: Any) -> None:
     if isinstance(holder, dict):
         holder[token] = value
     elif isinstance(holder, list):
-        holder.insert(len(holder) if token == "-" else _index(token, len(holder)), value)  # noqa: S105
+        holder.insert(len(holder) if token == "-" else _index(token, len(holder)), value)  # noqa: S105 - a JSON pointer's token
     else:
         raise PatchError(f"{pointer} is missing")
 

@@ -25,7 +25,7 @@ from fairway.apiserver.watching import WatchStream
 _OWN_FIELD_LABELS = (EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICES)
 """Kinds with field labels of their own have a text of their own for unknown ones (`pkg/apis/core/v1/conversion.go`)."""
 
-_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105
+_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - a continue token's version
 
 _LIST_TOO_OLD = "The resourceVersion for the provided list is too old."
 _CONTINUE_TOO_OLD = (

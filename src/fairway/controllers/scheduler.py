@@ -138,7 +138,7 @@ def _covers(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
 def _host_ports(pod: Object) -> list[tuple[str, str, int]]:
     """(host address, protocol, port) of each host port a pod occupies; a hostNetwork pod names all its ports there."""
     return [
-        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"]))  # noqa: S104
+        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"]))  # noqa: S104 - compared
         for container in spec(pod).get("containers") or ()
         for port in container.get("ports") or ()
         if port.get("hostPort")
@@ -146,7 +146,7 @@ def _host_ports(pod: Object) -> list[tuple[str, str, int]]:
 
 
 def _collide(left: tuple[str, str, int], right: tuple[str, str, int]) -> bool:
-    wild = "0.0.0.0"  # noqa: S104
+    wild = "0.0.0.0"  # noqa: S104 - compared
     return left[1:] == right[1:] and (left[0] == right[0] or wild in (left[0], right[0]))
 
 

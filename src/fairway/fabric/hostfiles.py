@@ -15,10 +15,10 @@ from fairway.fabric.syscalls import bind, make_read_only, mount, mount_tmpfs
 FRESH = {"/run": 0o755, "/tmp": 0o1777}  # noqa: S108 - mounted fresh, for this host only
 """Directories every host has to itself, empty at first, with their modes. iptables locks /run/xtables.lock, for one."""
 
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - mounted fresh, as FRESH
 """Fresh as well where the rest cannot be written: POSIX shared memory lives there (shm_open(3))."""
 
-_SCRATCH = "/tmp"  # noqa: S108
+_SCRATCH = "/tmp"  # noqa: S108 - mounted fresh, as FRESH
 """Where the host's files are kept: under the fresh /tmp, where no path leads any more."""
 
 

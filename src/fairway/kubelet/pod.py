@@ -245,7 +245,7 @@ def _dns(spec: Mapping[str, Any]) -> DnsConfig:
 
 _UNSUPPORTED_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "setHostnameAsFQDN")
 _UNSUPPORTED_FIELDS = ("activeDeadlineSeconds", "runtimeClassName", "ephemeralContainers", "resourceClaims")
-_TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105
+_TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
 """The volume that the ServiceAccount admission plugin adds to every pod; it is left out, not refused."""
 
 
