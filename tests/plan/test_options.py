@@ -9,7 +9,7 @@ import pytest
 from fairway.api.codec import decode_node
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.plan.options import NodeView, Options, parse_options, view_node
+from fairway.plan.options import Mode, NodeView, Options, parse_options, view_node
 from tests.plan.objects import node
 
 
@@ -41,6 +41,7 @@ def test_no_flags_are_the_defaults():
         ({"cluster_cidrs": ["10.10.0.0"]}, "--cluster-cidr: '10.10.0.0' is not a network; "),
         ({"node_port_addresses": ["10.0.0.0/33"]}, "--nodeport-addresses: '10.0.0.0/33' is not a network: "),
         ({"node_port_addresses": ["primary", "10.0.0.0/8"]}, '--nodeport-addresses: "primary" stands alone; '),
+        ({"service_cidrs": ["10.200.1.0"]}, "service CIDRs: '10.200.1.0' is not a network; "),
         ({"node_addresses": ["web"]}, "--node-address: 'web' is not an IP address"),
     ],
 )
@@ -105,3 +106,36 @@ def test_a_node_without_an_address_of_the_family_gets_a_note():
 def test_a_family_that_no_network_names_takes_node_ports_everywhere(flags, family, networks):
     options = parse_options(family=family, node_port_addresses=flags)
     assert view_node(node("172.18.0.5", "10.0.0.5"), options).node_port_addresses == networks
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags", "networks"),
+    [
+        (Mode.IPTABLES, [], None),
+        (Mode.NFTABLES, [], (ip_network("172.18.0.5/32"),)),
+        (Mode.NFTABLES, [""], (ip_network("172.18.0.5/32"),)),
+        (Mode.NFTABLES, ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
+        (Mode.NFTABLES, ["0.0.0.0/0"], None),
+        (Mode.NFTABLES, ["fd00::/8"], None),
+    ],
+)
+def test_in_mode_nftables_only_the_primary_address_takes_node_ports_unless_networks_are_named(mode, flags, networks):
+    options = parse_options(mode=mode, node_port_addresses=flags)
+    assert view_node(node("172.18.0.5", "10.0.0.5"), options).node_port_addresses == networks
+
+
+def test_mode_nftables_keeps_loopback_closed_and_guards_the_addresses_of_services():
+    options = parse_options(
+        mode=Mode.NFTABLES, service_cidrs=["10.200.1.0/24,fd00:20::/112"], localhost_node_ports=True
+    )
+    view = view_node(node(), options)
+    assert not view.localhost_node_ports
+    assert view.service_cidrs == (ip_network("10.200.1.0/24"),)
+    assert (view.guards_cluster_ips, view.admits_health_checks) == (True, False)
+
+
+def test_mode_iptables_leaves_alone_what_no_door_is_for_but_lets_health_checks_in():
+    view = view_node(node(), parse_options(mode=Mode.IPTABLES, service_cidrs=["10.200.1.0/24"]))
+    assert view.localhost_node_ports
+    assert view.service_cidrs == ()
+    assert (view.guards_cluster_ips, view.admits_health_checks) == (False, True)

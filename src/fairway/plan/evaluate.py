@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from fairway.base.addresses import IPAddress, format_host
+from fairway.base.addresses import IPAddress, IPNetwork, format_host
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Candidate, Disposition, Step, Trace
 from fairway.plan.model import (
     Backend,
     Backends,
     Door,
+    DoorKind,
     HealthCheck,
     Origin,
     Plan,
@@ -45,6 +46,7 @@ class Evaluator:
         self._by_address: dict[tuple[IPAddress, Protocol, int], Opening] = {}
         self._by_node_port: dict[tuple[Protocol, int], Opening] = {}
         self._users: dict[IPAddress, Opening] = {}
+        self._cluster_ips: dict[IPAddress, Opening] = {}
         for port in plan.ports:
             for door in port.doors:
                 opening = Opening(port=port, door=door)
@@ -53,6 +55,8 @@ class Evaluator:
                 else:
                     self._by_address.setdefault((door.address, door.protocol, door.port), opening)
                     self._users.setdefault(door.address, opening)
+                    if door.kind is DoorKind.CLUSTER_IP:
+                        self._cluster_ips.setdefault(door.address, opening)
         self._health_checks = {check.port: check for check in plan.health_checks}
 
     def opening(self, packet: Packet) -> Opening | None:
@@ -105,9 +109,17 @@ class Evaluator:
         return _choose(packet, way, way.outcome, opening, remembered, steps)
 
     def _without_door(self, packet: Packet) -> Trace:
-        check = self._health_checks.get(packet.port) if packet.protocol is Protocol.TCP else None
-        if check is not None and self.is_own(packet.destination):
-            return _end(packet, Disposition.ACCEPT, [], _health_check_step(check, packet))
+        if self.is_own(packet.destination):
+            check = self._health_checks.get(packet.port) if packet.protocol is Protocol.TCP else None
+            if check is not None and self.plan.admits_health_checks:
+                return _end(packet, Disposition.ACCEPT, [], _health_check_step(check, packet))
+        else:
+            guard = self._cluster_ips.get(packet.destination) if self.plan.guards_cluster_ips else None
+            if guard is not None:
+                return _end(packet, Disposition.REJECT, [], _guarded_step(guard, packet))
+            network = next((each for each in self.plan.service_cidrs if packet.destination in each), None)
+            if network is not None:
+                return _end(packet, Disposition.DROP, [], _unallocated_step(network, packet))
         return _end(packet, Disposition.NONE, [], Step(text=self._why_no_door(packet)))
 
     def _why_no_door(self, packet: Packet) -> str:
@@ -116,10 +128,8 @@ class Evaluator:
             return f"this is the Plan for {self.plan.family.api_name}, and {packet.destination} is of the other family"
         user = self._users.get(packet.destination)
         if user is not None:
-            name = f"{user.port.name.namespace}/{user.port.name.service}"
-            return (
-                f"{packet.destination} is an address of {name}, but nothing is open at {packet.port}/{packet.protocol}"
-            )
+            place = f"{packet.port}/{packet.protocol}"
+            return f"{packet.destination} is an address of {_service(user)}, but nothing is open at {place}"
         node_port = self._by_node_port.get((packet.protocol, packet.port))
         if node_port is None:
             return f"no Service has {place}"
@@ -184,6 +194,26 @@ def _health_check_step(check: HealthCheck, packet: Packet) -> Step:
     )
     text = f"{_place(packet)} is the health check node port of {check.namespace}/{check.service}; it is let in"
     return Step(text=text, origin=origin, entry=f"{check.namespace}/{check.service} healthCheckNodePort {check.port}")
+
+
+def _guarded_step(guard: Opening, packet: Packet) -> Step:
+    text = (
+        f"{packet.destination} is the clusterIP of {_service(guard)}, but nothing is open at "
+        f"{packet.port}/{packet.protocol}; it is rejected, so that the sender learns at once"
+    )
+    return Step(text=text, origin=guard.door.origin, entry=str(guard))
+
+
+def _unallocated_step(network: IPNetwork, packet: Packet) -> Step:
+    reason = "addresses in it are Services', and no machine's to answer for"
+    origin = Origin(
+        kind="ServiceCIDR", namespace="", name=str(network), field="spec.cidrs", value=str(network), reason=reason
+    )
+    return Step(text=f"{packet.destination} is in {network}, but no Service has it; it is dropped", origin=origin)
+
+
+def _service(opening: Opening) -> str:
+    return f"{opening.port.name.namespace}/{opening.port.name.service}"
 
 
 def _masquerade_step(way: Way, opening: Opening) -> Step:

@@ -186,6 +186,9 @@ class Plan:
     node_addresses: this node's own, its primary one first; loopback is this node's without being named.
     node_port_addresses: networks whose local addresses accept node ports; None means every local address.
     localhost_node_ports: whether loopback addresses of IPv4 accept them too; those of IPv6 never do.
+    service_cidrs: what is sent to an address in them that no Service has is dropped.
+    guards_cluster_ips: a clusterIP rejects what is sent to a port or protocol that nothing is open at.
+    admits_health_checks: health check node ports are accepted, past a firewall that says no later.
     ports: sorted by name. No two doors of a Plan have the same address, protocol and port.
     """
 
@@ -198,3 +201,6 @@ class Plan:
     notes: tuple[Note, ...] = field(default=())
     family: Family = Family.IPV4
     localhost_node_ports: bool = True
+    service_cidrs: tuple[IPNetwork, ...] = ()
+    guards_cluster_ips: bool = False
+    admits_health_checks: bool = True

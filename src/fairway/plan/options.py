@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fairway.api.core import ZONE_LABEL, Node
 from fairway.base.addresses import Family, IPAddress, IPNetwork, parse_address, parse_network
@@ -14,6 +15,13 @@ PRIMARY = "primary"
 """In place of networks: only the node's primary address of each family takes node ports (KEP-4180)."""
 
 
+class Mode(StrEnum):
+    """Which of kube-proxy's modes decides where the two differ: `mode` of a KubeProxyConfiguration."""
+
+    NFTABLES = "nftables"
+    IPTABLES = "iptables"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of KubeProxyConfiguration that change what happens to packets; each holds both families.
@@ -22,7 +30,8 @@ class Options:
     whose local addresses take node ports; empty means all. primary_node_port_address: only the primary address takes
     them, whatever node_port_addresses says. node_addresses: the node's own addresses, its primary one first; empty
     means those its Node tells. masquerade_all: rewrite the source of everything sent to a clusterIP.
-    localhost_node_ports: node ports answer on 127.0.0.0/8 too.
+    localhost_node_ports: node ports answer on 127.0.0.0/8 too; mode nftables cannot, whatever this says.
+    service_cidrs: where clusterIPs are allocated; mode nftables drops what is sent to one that no Service has.
     """
 
     family: Family = Family.IPV4
@@ -32,6 +41,8 @@ class Options:
     node_addresses: tuple[IPAddress, ...] = ()
     masquerade_all: bool = False
     localhost_node_ports: bool = True
+    mode: Mode = Mode.IPTABLES
+    service_cidrs: tuple[IPNetwork, ...] = ()
 
 
 def parse_options(
@@ -42,14 +53,21 @@ def parse_options(
     node_addresses: Iterable[str] = (),
     masquerade_all: bool = False,
     localhost_node_ports: bool = True,
+    mode: Mode = Mode.IPTABLES,
+    service_cidrs: Iterable[str] = (),
 ) -> Options:
     """Options from the texts of flags or of a configuration file; each text may be a list with commas.
+
+    Without node_port_addresses all of the node's addresses take node ports in mode iptables, only the primary one in
+    mode nftables.
 
     Raises Refused, naming the flag, for what is no address or network, and for "primary" beside networks.
     """
     node_ports = _split(node_port_addresses)
     if PRIMARY in node_ports and len(node_ports) > 1:
         raise Refused(f'--nodeport-addresses: "{PRIMARY}" stands alone; leave out the networks, or leave it out')
+    if not node_ports and mode is Mode.NFTABLES:
+        node_ports = [PRIMARY]
     primary = node_ports == [PRIMARY]
     return Options(
         family=family,
@@ -59,6 +77,8 @@ def parse_options(
         node_addresses=_parse_addresses("--node-address", _split(node_addresses)),
         masquerade_all=masquerade_all,
         localhost_node_ports=localhost_node_ports,
+        mode=mode,
+        service_cidrs=_parse_networks("service CIDRs", _split(service_cidrs)),
     )
 
 
@@ -77,12 +97,16 @@ class NodeView:
     node_port_addresses: tuple[IPNetwork, ...] | None
     localhost_node_ports: bool
     masquerade_all: bool
+    service_cidrs: tuple[IPNetwork, ...] = ()
+    guards_cluster_ips: bool = False
+    admits_health_checks: bool = True
     notes: tuple[Note, ...] = ()
 
 
 def view_node(node: Node, options: Options) -> NodeView:
     """What `node` is to Services of the options' family; what its Node lacks becomes a Note."""
     notes: list[Note] = []
+    nftables = options.mode is Mode.NFTABLES
     addresses = tuple(address for address in options.node_addresses if address.version == options.family)
     if not addresses:
         addresses = _internal_addresses(node, options.family, notes)
@@ -91,10 +115,13 @@ def view_node(node: Node, options: Options) -> NodeView:
         family=options.family,
         zone=node.metadata.labels.get(ZONE_LABEL, ""),
         node_addresses=addresses,
-        cluster_cidrs=tuple(network for network in options.cluster_cidrs if network.version == options.family),
+        cluster_cidrs=_of_family(options.cluster_cidrs, options.family),
         node_port_addresses=_node_port_networks(options, addresses),
-        localhost_node_ports=options.localhost_node_ports,
+        localhost_node_ports=options.localhost_node_ports and not nftables,
         masquerade_all=options.masquerade_all,
+        service_cidrs=_of_family(options.service_cidrs, options.family) if nftables else (),
+        guards_cluster_ips=nftables,
+        admits_health_checks=not nftables,
         notes=tuple(notes),
     )
 
@@ -103,10 +130,14 @@ def _node_port_networks(options: Options, addresses: tuple[IPAddress, ...]) -> t
     """None for all. A family that no network names takes node ports on all of its addresses, as in kube-proxy."""
     if options.primary_node_port_address:
         return (parse_network(f"{addresses[0]}/{options.family.bits}"),) if addresses else None
-    networks = tuple(network for network in options.node_port_addresses if network.version == options.family)
+    networks = _of_family(options.node_port_addresses, options.family)
     if not networks or any(network.prefixlen == 0 for network in networks):
         return None
     return networks
+
+
+def _of_family(networks: tuple[IPNetwork, ...], family: Family) -> tuple[IPNetwork, ...]:
+    return tuple(network for network in networks if network.version == family)
 
 
 def _internal_addresses(node: Node, family: Family, notes: list[Note]) -> tuple[IPAddress, ...]:
