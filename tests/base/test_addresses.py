@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairway.base.addresses import Family, format_host, parse_address, parse_network
+from fairway.base.addresses import Family, canonical_address, format_host, parse_address, parse_network
 from fairway.base.errors import Refused
 
 NO_ADDRESSES = """
@@ -128,3 +128,36 @@ def test_hosts_are_bracketed_where_they_have_colons():
 
 def test_a_family_knows_its_name_and_length():
     assert [(family.api_name, family.bits) for family in Family] == [("IPv4", 32), ("IPv6", 128)]
+
+
+@given(st.ip_addresses())
+def test_the_one_text_of_an_address_is_the_same_text_again(address):
+    family = Family(parse_address(str(address)).version)
+    text = canonical_address(str(address), family)
+    assert text == str(parse_address(text))
+    assert canonical_address(text, family) is text or family is Family.IPV6
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "canonical"),
+    [
+        (" 010.0.0.01", Family.IPV4, "10.0.0.1"),
+        ("::ffff:10.0.0.1", Family.IPV4, "10.0.0.1"),
+        ("FD00:0::1", Family.IPV6, "fd00::1"),
+    ],
+)
+def test_an_address_in_another_form_gets_its_one_text(text, family, canonical):
+    assert canonical_address(text, family) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "message"),
+    [
+        ("fd00::1", Family.IPV4, "'fd00::1' is not an IPv4 address"),
+        ("10.0.0.1", Family.IPV6, "'10.0.0.1' is not an IPv6 address"),
+        ("web", Family.IPV4, "'web' is not an IP address"),
+    ],
+)
+def test_an_address_of_another_family_has_no_text_in_this_one(text, family, message):
+    with pytest.raises(Refused, match=f"^{message}$"):
+        canonical_address(text, family)

@@ -44,8 +44,8 @@ from tests.plan.objects import (
     service,
 )
 
-HERE_BACKEND = Backend(address=parse_address("10.10.1.3"), port=8080, local=True)
-THERE_BACKEND = Backend(address=parse_address("10.10.2.3"), port=8080)
+HERE_BACKEND = Backend.at(parse_address("10.10.1.3"), 8080, local=True)
+THERE_BACKEND = Backend.at(parse_address("10.10.2.3"), 8080)
 
 
 def doors_of(plan: Plan) -> list[str]:

@@ -16,7 +16,7 @@ UNNAMED = ("", ApiProtocol.TCP)
 
 
 def backend(address: str, port: int = 8080, *, local: bool = False) -> Backend:
-    return Backend(address=parse_address(address), port=port, local=local)
+    return Backend.at(parse_address(address), port, local=local)
 
 
 def usable(*endpoints, view=VIEW) -> Usable:
@@ -115,7 +115,7 @@ def test_slices_are_joined_and_each_names_its_own_port_numbers():
         ],
         VIEW,
     )
-    assert {port: [each.text for each in endpoints] for port, endpoints in known.by_port.items()} == {
+    assert {port: [str(each.backend) for each in endpoints] for port, endpoints in known.by_port.items()} == {
         ("http", ApiProtocol.TCP): ["10.10.1.3:8080", "10.10.2.3:9090"],
         ("dns", ApiProtocol.UDP): ["10.10.2.3:53"],
     }
@@ -153,7 +153,7 @@ def test_ipv6_endpoints_are_those_of_an_ipv6_view():
         ],
         view_node(node("fd00::5"), ipv6_options()),
     )
-    assert [each.text for each in known.by_port[UNNAMED]] == ["[fd00:10::3]:8080"]
+    assert [str(each.backend) for each in known.by_port[UNNAMED]] == ["[fd00:10::3]:8080"]
 
 
 def test_ready_addresses_of_this_node_count_once_whatever_their_ports():
@@ -191,7 +191,7 @@ def test_ready_addresses_of_this_node_count_once_whatever_their_ports():
             {},
             (
                 "EndpointSlice default/web-1: endpoints[0].addresses[0]=fd00::1: "
-                "'fd00::1' is not of the slice's addressType IPv4; it is left out"
+                "'fd00::1' is not an IPv4 address; it is left out"
             ),
         ),
         (
@@ -207,5 +207,5 @@ def test_ready_addresses_of_this_node_count_once_whatever_their_ports():
 def test_what_cannot_be_used_becomes_a_note(endpoints, more, note):
     good = endpoint_slice(endpoint("10.10.1.3"), name="good")
     known = read_slices([endpoint_slice(*endpoints, **more), good], VIEW)
-    assert [each.text for each in known.by_port[UNNAMED]] == ["10.10.1.3:8080"]
+    assert [str(each.backend) for each in known.by_port[UNNAMED]] == ["10.10.1.3:8080"]
     assert [f"{each.origin}: {each.message}" for each in known.notes] == [note]

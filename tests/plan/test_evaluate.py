@@ -214,7 +214,7 @@ def test_the_health_check_node_port_is_let_in_and_is_no_door():
 
 def test_affinity_keeps_a_client_on_the_backend_it_met_if_that_may_still_be_chosen():
     plan = plan_of(every_door(sessionAffinity="ClientIP", externalTrafficPolicy="Local"), LOCAL_AND_REMOTE)
-    met = Backend(address=parse_address("10.10.2.3"), port=8080)
+    met = Backend.at(parse_address("10.10.2.3"), 8080)
     from_pod = evaluate(plan, packet(POD, *DOORS["nodePort"]), remembered=met)
     assert (fate(from_pod), from_pod.candidates[0].probability) == ("10.10.2.3:8080", 1)
     assert from_pod.reason == "session affinity keeps 10.10.1.9 on 10.10.2.3:8080"
@@ -224,7 +224,7 @@ def test_affinity_keeps_a_client_on_the_backend_it_met_if_that_may_still_be_chos
 
 def test_without_affinity_nothing_is_remembered():
     plan = plan_of(service(), LOCAL_AND_REMOTE)
-    met = Backend(address=parse_address("10.10.2.3"), port=8080)
+    met = Backend.at(parse_address("10.10.2.3"), 8080)
     assert fate(evaluate(plan, packet(POD, CLUSTER_IP, 80), remembered=met)) == BOTH
 
 

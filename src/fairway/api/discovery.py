@@ -1,10 +1,14 @@
-"""EndpointSlice, only the fields a node agent reads (k8s.io/api `discovery/v1/types.go`)."""
+"""EndpointSlice, only the fields a node agent reads (k8s.io/api `discovery/v1/types.go`).
+
+Endpoints are by far the most objects an agent holds. Nothing in them can be part of a cycle, so the collector need not
+walk them (`gc=False`), and what most of them do not say is the same object for all.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from fairway.api.core import ApiProtocol, OptionalPortNumber
 from fairway.api.meta import ObjectMeta, json_name
@@ -24,7 +28,7 @@ class AddressType(StrEnum):
     FQDN = "FQDN"
 
 
-class EndpointConditions(Struct, frozen=True, kw_only=True):
+class EndpointConditions(Struct, frozen=True, kw_only=True, gc=False):
     """As they are written; None is unknown, which `Endpoint` reads for them."""
 
     ready: bool | None = None
@@ -32,26 +36,26 @@ class EndpointConditions(Struct, frozen=True, kw_only=True):
     terminating: bool | None = None
 
 
-class TopologyHint(Struct, frozen=True, kw_only=True):
+class TopologyHint(Struct, frozen=True, kw_only=True, gc=False):
     """The name of a zone or of a node."""
 
     name: str
 
 
-class EndpointHints(Struct, frozen=True, kw_only=True, rename=json_name):
+class EndpointHints(Struct, frozen=True, kw_only=True, gc=False, rename=json_name):
     """For clients of which zones (KEP-2433) and on which nodes (KEP-3015) an endpoint is meant."""
 
     for_zones: tuple[TopologyHint, ...] = ()
     for_nodes: tuple[TopologyHint, ...] = ()
 
 
-class Endpoint(Struct, frozen=True, kw_only=True, rename=json_name):
+class Endpoint(Struct, frozen=True, kw_only=True, gc=False, rename=json_name):
     """addresses: the first one counts, they are the same endpoint. node_name: None for what runs on no node."""
 
     addresses: tuple[str, ...]
-    conditions: EndpointConditions = field(default_factory=EndpointConditions)
+    conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
-    hints: EndpointHints = field(default_factory=EndpointHints)
+    hints: EndpointHints = EndpointHints()
 
     @property
     def ready(self) -> bool:
@@ -69,7 +73,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, rename=json_name):
         return self.conditions.terminating is True
 
 
-class EndpointPort(Struct, frozen=True, kw_only=True):
+class EndpointPort(Struct, frozen=True, kw_only=True, gc=False):
     """name: "" matches the Service port without a name. port: 0 where consumers are to choose one, so none here."""
 
     name: str = ""

@@ -55,7 +55,7 @@ class MemoryDataPlane:
         weights = [float(candidate.probability) for candidate in trace.candidates]
         chosen = self._random.choices(trace.candidates, weights)[0]
         if opening.port.affinity is not None:
-            backend = Backend(address=chosen.address, port=chosen.port, local=chosen.local)
+            backend = Backend.at(chosen.address, chosen.port, local=chosen.local)
             self._last_seen.setdefault((opening.port.name, packet.source), {})[backend] = now
         return Delivery(trace=trace, backend=chosen)
 

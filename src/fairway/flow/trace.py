@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from msgspec import Struct
+
 from fairway.base.addresses import IPAddress, format_host
 from fairway.flow.packet import Packet
 
@@ -25,8 +27,7 @@ class Disposition(StrEnum):
     """Services have nothing to say: the packet goes on to where it was sent, if anything is there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True, gc=False):
     """The object, field and words behind an entry of the Plan.
 
     kind, namespace, name: the object. field: a path in it, such as spec.externalTrafficPolicy, with `value` as it

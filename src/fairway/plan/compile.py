@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fairway.api.core import (
     SERVICE_PROXY_NAME_LABEL,
@@ -48,8 +50,7 @@ _PROTOCOLS = {
 _DoorKey = tuple[IPAddress | None, Protocol, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePlan:
+class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
     """What the Plan says of one Service. ports: sorted by name, none where agents leave the Service alone."""
 
     key: Key

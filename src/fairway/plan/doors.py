@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fairway.api.core import IPMode, Service
 from fairway.base.addresses import Family, IPAddress, IPNetwork, parse_address, parse_network
@@ -12,8 +13,7 @@ from fairway.plan.model import DoorKind, Note, Origin
 from fairway.plan.options import NodeView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontAddress:
+class FrontAddress(Struct, frozen=True, kw_only=True, gc=False):
     """An address of a Service: with each of its ports it makes a door."""
 
     kind: DoorKind

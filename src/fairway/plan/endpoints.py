@@ -7,12 +7,13 @@ The rules are kube-proxy's `CategorizeEndpoints` (pkg/proxy/topology.go) and its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from fairway.api.core import ApiProtocol
 from fairway.api.discovery import HEADLESS_LABEL, AddressType, Endpoint, EndpointSlice, TopologyHint
-from fairway.base.addresses import IPAddress, parse_address
+from fairway.base.addresses import canonical_address
 from fairway.base.errors import Refused
 from fairway.plan.model import Backend, Note, Origin
 from fairway.plan.options import NodeView
@@ -28,11 +29,9 @@ class Topology(Enum):
     SAME_NODE = "same node"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownEndpoint:
-    """One address and port of a Service port, ready or not. text: the backend's, which it is sorted by."""
+class KnownEndpoint(Struct, frozen=True, kw_only=True, gc=False):
+    """One address and port of a Service port, ready or not."""
 
-    text: str
     backend: Backend
     ready: bool
     serving: bool
@@ -40,18 +39,12 @@ class KnownEndpoint:
     for_zones: frozenset[str] = frozenset()
     for_nodes: frozenset[str] = frozenset()
 
-    @property
-    def credibility(self) -> tuple[bool, bool, bool, bool]:
-        """Of two with the same address and port the greater one is believed."""
-        return (not self.terminating, self.ready, self.serving, self.backend.local)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownEndpoints:
+class KnownEndpoints(Struct, frozen=True, kw_only=True, gc=False):
     """What a Service's slices say.
 
-    by_port: by the name and protocol of a slice's port. ready_here: distinct addresses of ready endpoints on this node,
-    over all ports. slices: the names of those that were read.
+    by_port: by the name and protocol of a slice's port, each sorted by the backends' texts. ready_here: distinct
+    addresses of ready endpoints on this node, over all ports. slices: the names of those that were read.
     """
 
     by_port: Mapping[tuple[str, ApiProtocol], tuple[KnownEndpoint, ...]]
@@ -60,8 +53,7 @@ class KnownEndpoints:
     notes: tuple[Note, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usable:
+class Usable(Struct, frozen=True, kw_only=True, gc=False):
     """The endpoints of one Service port that may receive new connections from this node.
 
     cluster: anywhere, narrowed by `topology`; local: on this node, whatever the hints. Both sorted by text, and each
@@ -80,27 +72,34 @@ class Usable:
 def read_slices(slices: Iterable[EndpointSlice], view: NodeView) -> KnownEndpoints:
     """Join the slices of one Service: what several say of one address and port is said once, in no order."""
     by_port: dict[tuple[str, ApiProtocol], dict[str, KnownEndpoint]] = {}
-    ready_here: set[IPAddress] = set()
+    ready_here: set[str] = set()
     names: list[str] = []
     notes: list[Note] = []
-    for endpoint_slice in sorted(slices, key=lambda each: each.metadata.name):
+    for endpoint_slice in sorted(slices, key=_name_of):
         if HEADLESS_LABEL in endpoint_slice.metadata.labels or not _is_of_family(endpoint_slice, view, notes):
             continue
         names.append(endpoint_slice.metadata.name)
-        ports = [port for port in endpoint_slice.ports if port.port]
+        ports = [
+            (port.port, by_port.setdefault((port.name, port.protocol), {}))
+            for port in endpoint_slice.ports
+            if port.port
+        ]
         for index, endpoint in enumerate(endpoint_slice.endpoints):
-            address = _address_of(endpoint_slice, index, view, notes)
-            if address is None:
+            try:
+                host = canonical_address(endpoint.addresses[0], view.family)
+            except (IndexError, Refused) as error:
+                notes.append(_unusable(endpoint_slice, index, error))
                 continue
             local = endpoint.node_name == view.name
-            if ports and local and endpoint.ready:
-                ready_here.add(address)
-            for port in ports:
-                known = _known(endpoint, Backend(address=address, port=port.port, local=local))
-                same_port = by_port.setdefault((port.name, port.protocol), {})
-                _keep_better(same_port, known)
+            if local and ports and endpoint.ready:
+                ready_here.add(host)
+            place = f"[{host}]" if ":" in host else host
+            for number, same_port in ports:
+                known, text = _known(endpoint, Backend(host=host, port=number, local=local)), f"{place}:{number}"
+                if same_port.setdefault(text, known) is not known:
+                    same_port[text] = max(same_port[text], known, key=_credibility)
     return KnownEndpoints(
-        by_port={port: tuple(known[text] for text in sorted(known)) for port, known in by_port.items()},
+        by_port={port: _sorted_by_text(known) for port, known in by_port.items() if known},
         ready_here=len(ready_here),
         slices=tuple(names),
         notes=tuple(notes),
@@ -111,13 +110,15 @@ def usable_endpoints(known: tuple[KnownEndpoint, ...], view: NodeView) -> Usable
     """Of one Service port's endpoints, those that may be used from this node."""
     ready = [endpoint for endpoint in known if endpoint.ready]
     topology = _topology(ready, view)
-    draining = [endpoint for endpoint in known if endpoint.serving and endpoint.terminating and not endpoint.ready]
+    others = () if len(ready) == len(known) else known
+    draining = [endpoint for endpoint in others if endpoint.serving and endpoint.terminating and not endpoint.ready]
     cluster = _narrow(ready, topology, view) if ready else draining
     ready_local = [endpoint for endpoint in ready if endpoint.backend.local]
     local = ready_local or [endpoint for endpoint in draining if endpoint.backend.local]
+    backends = tuple([endpoint.backend for endpoint in cluster])
     return Usable(
-        cluster=tuple(endpoint.backend for endpoint in cluster),
-        local=tuple(endpoint.backend for endpoint in local),
+        cluster=backends,
+        local=backends if local == cluster else tuple([endpoint.backend for endpoint in local]),
         topology=topology,
         cluster_terminating=bool(cluster) and not ready,
         local_terminating=bool(local) and not ready_local,
@@ -127,7 +128,7 @@ def usable_endpoints(known: tuple[KnownEndpoint, ...], view: NodeView) -> Usable
 
 def _topology(ready: list[KnownEndpoint], view: NodeView) -> Topology:
     """Hints count only where every ready endpoint has them and one is meant for here, so that none is left alone."""
-    if not ready:
+    if not ready or not (ready[0].for_nodes or ready[0].for_zones):
         return Topology.ANY
     if all(endpoint.for_nodes for endpoint in ready) and any(view.name in endpoint.for_nodes for endpoint in ready):
         return Topology.SAME_NODE
@@ -148,24 +149,30 @@ def _narrow(ready: list[KnownEndpoint], topology: Topology, view: NodeView) -> l
 def _known(endpoint: Endpoint, backend: Backend) -> KnownEndpoint:
     hints = endpoint.hints
     return KnownEndpoint(
-        text=str(backend),
         backend=backend,
         ready=endpoint.ready,
         serving=endpoint.serving,
         terminating=endpoint.terminating,
-        for_zones=_names(hints.for_zones),
-        for_nodes=_names(hints.for_nodes),
+        for_zones=_names(hints.for_zones) if hints.for_zones else _NOBODY,
+        for_nodes=_names(hints.for_nodes) if hints.for_nodes else _NOBODY,
     )
 
 
 def _names(hints: tuple[TopologyHint, ...]) -> frozenset[str]:
-    return frozenset([hint.name for hint in hints]) if hints else _NOBODY
+    return frozenset([hint.name for hint in hints])
 
 
-def _keep_better(same_port: dict[str, KnownEndpoint], candidate: KnownEndpoint) -> None:
-    current = same_port.get(candidate.text)
-    if current is None or candidate.credibility > current.credibility:
-        same_port[candidate.text] = candidate
+def _credibility(known: KnownEndpoint) -> tuple[bool, bool, bool, bool]:
+    """Of two with the same address and port the greater one is believed, the first where neither is."""
+    return (not known.terminating, known.ready, known.serving, known.backend.local)
+
+
+def _sorted_by_text(known: dict[str, KnownEndpoint]) -> tuple[KnownEndpoint, ...]:
+    return tuple([known[text] for text in sorted(known)])
+
+
+def _name_of(endpoint_slice: EndpointSlice) -> str:
+    return endpoint_slice.metadata.name
 
 
 def _is_of_family(endpoint_slice: EndpointSlice, view: NodeView, notes: list[Note]) -> bool:
@@ -175,21 +182,12 @@ def _is_of_family(endpoint_slice: EndpointSlice, view: NodeView, notes: list[Not
     return endpoint_slice.address_type == view.family.api_name
 
 
-def _address_of(endpoint_slice: EndpointSlice, index: int, view: NodeView, notes: list[Note]) -> IPAddress | None:
-    """The endpoint's first address; a Note and None where it is no address of the slice's type."""
-    addresses = endpoint_slice.endpoints[index].addresses
+def _unusable(endpoint_slice: EndpointSlice, index: int, error: Exception) -> Note:
     field = f"endpoints[{index}].addresses[0]"
+    addresses = endpoint_slice.endpoints[index].addresses
     if not addresses:
-        notes.append(Note(origin=_of(endpoint_slice, field), message="the endpoint has no address; it is left out"))
-        return None
-    try:
-        address = parse_address(addresses[0])
-        if address.version != view.family:
-            raise Refused(f"{addresses[0]!r} is not of the slice's addressType {view.family.api_name}")
-    except Refused as error:
-        notes.append(Note(origin=_of(endpoint_slice, field, addresses[0]), message=f"{error}; it is left out"))
-        return None
-    return address
+        return Note(origin=_of(endpoint_slice, field), message="the endpoint has no address; it is left out")
+    return Note(origin=_of(endpoint_slice, field, addresses[0]), message=f"{error}; it is left out")
 
 
 def _of(endpoint_slice: EndpointSlice, field: str, value: str = "") -> Origin:

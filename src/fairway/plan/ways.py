@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fairway.api.core import Service, TrafficPolicy
 from fairway.api.core import ServicePort as ApiServicePort
@@ -17,8 +18,7 @@ INTERNAL_POLICY = "spec.internalTrafficPolicy"
 EXTERNAL_POLICY = "spec.externalTrafficPolicy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
+class Outcomes(Struct, frozen=True, kw_only=True, gc=False):
     """The two choices of a Service port on a node; local is None where no endpoint of this node may be used."""
 
     cluster: Outcome

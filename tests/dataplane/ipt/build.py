@@ -30,8 +30,8 @@ from fairway.plan.model import (
 NAME = PortName(namespace="default", service="web", port="http", protocol=Protocol.TCP)
 ORIGIN = Origin(kind="Service", namespace="default", name="web", field="spec.ports[0]")
 HASH = "CDGGSHYLG3RE2FKL"
-LOCAL = Backend(address=ip_address("10.10.1.2"), port=8080, local=True)
-FAR = Backend(address=ip_address("10.10.2.2"), port=8080)
+LOCAL = Backend.at(ip_address("10.10.1.2"), 8080, local=True)
+FAR = Backend.at(ip_address("10.10.2.2"), 8080)
 CLUSTER_BACKENDS = Backends(scope=Scope.CLUSTER, choices=(LOCAL, FAR), origin=ORIGIN)
 LOCAL_BACKENDS = Backends(scope=Scope.LOCAL, choices=(LOCAL,), origin=ORIGIN)
 NO_ENDPOINTS = Refusal(reason=RejectReason.NO_ENDPOINTS, origin=ORIGIN)

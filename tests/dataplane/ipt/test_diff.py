@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import copy
 
 import pytest
+from msgspec.structs import replace
 
 from fairway.dataplane.ipt import text
 from fairway.dataplane.ipt.diff import Batch, Line, cleanup, diff
@@ -211,7 +212,7 @@ def test_of_a_chain_that_changed_only_new_rules_get_their_text_made(formatted: l
     first = texts.of(Table.NAT, chain, (one, two, *rest))
     texts.forget_others()
     formatted.clear()
-    new = replace(two)
+    new = copy(two)
     assert texts.of(Table.NAT, chain, (new, one)) == (first[1], first[0])
     assert [rule is new for rule in formatted] == [True]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
+from msgspec.structs import replace
 
 from fairway.base.addresses import Family
 from fairway.dataplane.ipt.frame import Features
@@ -205,7 +205,7 @@ def test_affinity_asks_each_endpoints_list_before_chance() -> None:
 
 @pytest.mark.parametrize(("count", "told"), [(LARGE_CLUSTER_ENDPOINTS, True), (LARGE_CLUSTER_ENDPOINTS + 1, False)])
 def test_a_large_cluster_leaves_the_comments_of_endpoint_rules_out(count: int, told: bool) -> None:
-    backends = tuple(Backend(address=ip_address(0x0A0A0000 + number), port=80) for number in range(count))
+    backends = tuple(Backend.at(ip_address(0x0A0A0000 + number), 80) for number in range(count))
     outcome = Backends(scope=Scope.CLUSTER, choices=backends, origin=ORIGIN)
     big = replace(port(door(DoorKind.CLUSTER_IP, ways(outcome, masquerade=NOT_PODS))), cluster=backends, local=())
     chains = lower(plan(big)).chains[Table.NAT]

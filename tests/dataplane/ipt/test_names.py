@@ -19,7 +19,7 @@ def port_name(text: str, protocol: Protocol = Protocol.TCP) -> PortName:
 
 
 def backend(address: str, port: int) -> Backend:
-    return Backend(address=ip_address(address), port=port)
+    return Backend.at(ip_address(address), port)
 
 
 @pytest.mark.parametrize(
