@@ -9,7 +9,8 @@ import pytest
 from fairway.api.types import Key
 from fairway.base.addresses import Family, parse_address
 from fairway.flow.packet import Protocol
-from fairway.plan.compile import ServicePlan, assemble_plan, compile_plan, compile_service, group_slices
+from fairway.plan.assembly import assemble_plan
+from fairway.plan.compile import compile_plan, compile_service, group_slices
 from fairway.plan.model import (
     Affinity,
     Backend,
@@ -21,6 +22,7 @@ from fairway.plan.model import (
     Refusal,
     RejectReason,
     Scope,
+    ServicePlan,
     Source,
     Way,
 )

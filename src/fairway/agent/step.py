@@ -9,8 +9,9 @@ from fairway.agent.changes import ChangeTracker
 from fairway.api.core import Node
 from fairway.api.meta import ObjectMeta
 from fairway.api.types import Key
-from fairway.plan.compile import ServicePlan, assemble_plan, compile_service, group_slices
-from fairway.plan.model import Note, Plan
+from fairway.plan.assembly import assemble_plan
+from fairway.plan.compile import compile_service, group_slices
+from fairway.plan.model import Note, Plan, ServicePlan
 from fairway.plan.options import NodeView, Options, view_node
 
 

@@ -23,8 +23,7 @@ from fairway.api.core import Node
 from fairway.api.types import Key
 from fairway.base.addresses import Family, IPAddress
 from fairway.base.errors import Retry
-from fairway.plan.compile import ServicePlan
-from fairway.plan.model import Note, Plan
+from fairway.plan.model import Note, Plan, ServicePlan
 from fairway.plan.options import Options, view_node
 from fairway.watch.reflector import Backoff
 

@@ -1,16 +1,13 @@
 """From Services and EndpointSlices to the Plan of one node.
 
 Every policy is settled here. Each Service is compiled by itself, so that one changed slice recompiles one Service;
-`assemble_plan` joins them and sees to it that no two share a door.
+an Assembly joins them and sees to it that no two share a door.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from fairway.api.core import (
     SERVICE_PROXY_NAME_LABEL,
@@ -23,8 +20,9 @@ from fairway.api.core import (
 )
 from fairway.api.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from fairway.api.types import Key
-from fairway.base.addresses import IPAddress, IPNetwork
+from fairway.base.addresses import IPNetwork
 from fairway.flow.packet import Protocol
+from fairway.plan.assembly import assemble_plan
 from fairway.plan.doors import FrontAddress, front_addresses, origin_of, source_ranges
 from fairway.plan.endpoints import KnownEndpoints, read_slices, usable_endpoints
 from fairway.plan.model import (
@@ -36,6 +34,7 @@ from fairway.plan.model import (
     Origin,
     Plan,
     PortName,
+    ServicePlan,
     ServicePort,
 )
 from fairway.plan.options import NodeView, Options, view_node
@@ -47,17 +46,6 @@ _PROTOCOLS = {
     ApiProtocol.SCTP: Protocol.SCTP,
 }
 
-_DoorKey = tuple[IPAddress | None, Protocol, int]
-
-
-class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
-    """What the Plan says of one Service. ports: sorted by name, none where agents leave the Service alone."""
-
-    key: Key
-    ports: tuple[ServicePort, ...] = ()
-    health_check: HealthCheck | None = None
-    notes: tuple[Note, ...] = ()
-
 
 def compile_plan(services: Iterable[Service], slices: Iterable[EndpointSlice], node: Node, *, options: Options) -> Plan:
     """The Plan of `node` for all `services`; the order in which objects are given does not matter.
@@ -66,7 +54,7 @@ def compile_plan(services: Iterable[Service], slices: Iterable[EndpointSlice], n
     """
     view = view_node(node, options)
     by_service, notes = group_slices(slices)
-    parts = [compile_service(service, by_service.get(service.metadata.key, ()), view) for service in services]
+    parts = (compile_service(service, by_service.get(service.metadata.key, ()), view) for service in services)
     return assemble_plan(parts, view, notes=notes)
 
 
@@ -103,37 +91,6 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice], view: Nod
         ports=tuple(sorted(ports, key=_name_of)),
         health_check=health_check,
         notes=(*notes, *known.notes),
-    )
-
-
-def assemble_plan(parts: Iterable[ServicePlan], view: NodeView, *, notes: Iterable[Note] = ()) -> Plan:
-    """Join what was compiled of each Service, in the order of their names.
-
-    Where two claim one door the first keeps it, for every data plane alike, and the other gets a Note: kube-proxy lets
-    the order of its maps decide anew at each sync.
-    """
-    ports: list[ServicePort] = []
-    health_checks: list[HealthCheck] = []
-    all_notes = [*view.notes, *notes]
-    owners: dict[_DoorKey, PortName] = {}
-    for part in sorted(parts, key=lambda part: part.key):
-        all_notes += part.notes
-        ports += (_claim_doors(port, owners, all_notes) for port in part.ports)
-        if part.health_check is not None:
-            health_checks.append(part.health_check)
-    return Plan(
-        node=view.name,
-        family=view.family,
-        node_addresses=view.node_addresses,
-        cluster_cidrs=view.cluster_cidrs,
-        node_port_addresses=view.node_port_addresses,
-        localhost_node_ports=view.localhost_node_ports,
-        service_cidrs=view.service_cidrs,
-        guards_cluster_ips=view.guards_cluster_ips,
-        admits_health_checks=view.admits_health_checks,
-        ports=tuple(ports),
-        health_checks=tuple(health_checks),
-        notes=tuple(sorted(all_notes, key=_note_order)),
     )
 
 
@@ -223,25 +180,5 @@ def _health_check(service: Service, known: KnownEndpoints, notes: list[Note]) ->
     )
 
 
-def _claim_doors(port: ServicePort, owners: dict[_DoorKey, PortName], notes: list[Note]) -> ServicePort:
-    """The port with those of its doors that nobody claimed before; `owners` learns of them."""
-    kept: list[Door] = []
-    for door in port.doors:
-        key = (door.address, door.protocol, door.port)
-        owner = owners.get(key)
-        if owner is None:
-            owners[key] = port.name
-            kept.append(door)
-        else:
-            place = f"{door.address or 'node port'} {door.port}/{door.protocol}"
-            notes.append(Note(origin=door.origin, message=f"{place} is already {owner}'s, so it stays with that one"))
-    return port if len(kept) == len(port.doors) else replace(port, doors=tuple(kept))
-
-
 def _name_of(port: ServicePort) -> PortName:
     return port.name
-
-
-def _note_order(note: Note) -> tuple[str, str, str, str, str]:
-    origin = note.origin
-    return origin.kind, origin.namespace, origin.name, origin.field, note.message

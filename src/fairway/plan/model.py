@@ -17,6 +17,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from fairway.api.types import Key
 from fairway.base.addresses import Family, IPAddress, parse_address
 from fairway.base.addresses import IPNetwork as IPNetwork
 from fairway.flow.packet import Protocol
@@ -182,6 +183,15 @@ class Note(Struct, frozen=True, kw_only=True, gc=False):
 
     origin: Origin
     message: str
+
+
+class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
+    """What the Plan says of one Service. ports: sorted by name, none where agents leave the Service alone."""
+
+    key: Key
+    ports: tuple[ServicePort, ...] = ()
+    health_check: HealthCheck | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
