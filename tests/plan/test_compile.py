@@ -378,3 +378,24 @@ def test_one_service_can_be_compiled_alone():
 def test_a_plan_compiled_again_is_equal():
     assert plan_of(every_door(), LOCAL_AND_REMOTE) == plan_of(every_door(), LOCAL_AND_REMOTE)
     assert plan_of(every_door(), LOCAL_AND_REMOTE) != plan_of(every_door(), REMOTE_ONLY)
+
+
+def test_a_service_with_more_endpoints_than_a_door_has_slots_is_left_out_whole(monkeypatch):
+    monkeypatch.setattr("fairway.plan.compile.MAX_BACKENDS", 1)
+    ports = [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    many = [{"name": "http", "port": 8080}]
+    plan = plan_of(
+        [service(ports=ports), service("other", clusterIP="10.200.1.6")],
+        endpoint_slice(endpoint("10.10.1.3"), endpoint("10.10.1.4"), endpoint("10.10.1.5", ready=False), ports=many),
+        endpoint_slice(endpoint("10.10.1.3"), endpoint("10.10.1.5", ready=False), name="other-1", of="other"),
+    )
+    assert doors_of(plan) == ["default/other clusterIP 10.200.1.6:80/tcp"]
+    [note] = plan.notes
+    assert note.unprogrammed
+    assert (str(note.origin), note.message) == (
+        "Service default/web: spec.ports[0]",
+        (
+            "Service default/web has more usable endpoints at port 80 than the 1 that a door has slots for, "
+            "so all of it is left out; spread them over several Services"
+        ),
+    )

@@ -46,6 +46,9 @@ _PROTOCOLS = {
     ApiProtocol.SCTP: Protocol.SCTP,
 }
 
+MAX_BACKENDS = 65_535
+"""How many slots a door can have; a Service with more usable endpoints is a mistake, or made to exhaust the node."""
+
 
 def compile_plan(services: Iterable[Service], slices: Iterable[EndpointSlice], node: Node, *, options: Options) -> Plan:
     """The Plan of `node` for all `services`; the order in which objects are given does not matter.
@@ -76,7 +79,8 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice], view: Nod
     """What the Plan says of one Service.
 
     slices: those that name it (`group_slices`), of any family. Headless Services, ExternalName and those of another
-    proxy have no ports; nor has a Service without a clusterIP of the view's family.
+    proxy have no ports; nor has a Service without a clusterIP of the view's family, or with a port of
+    more than MAX_BACKENDS usable endpoints.
     """
     notes: list[Note] = []
     fronts = front_addresses(service, view, notes) if is_programmed(service) else ()
@@ -85,6 +89,10 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice], view: Nod
     known = read_slices(slices, view)
     allowed = source_ranges(service, fronts, view, notes)
     ports = [_compile_port(service, index, known, fronts, allowed, view) for index in range(len(service.spec.ports))]
+    for index, port in enumerate(ports):
+        if max(len(port.cluster), len(port.local)) > MAX_BACKENDS:
+            notes.append(_too_many(service, index))
+            return ServicePlan(key=service.metadata.key, notes=(*notes, *known.notes))
     health_check = _health_check(service, known, notes)
     return ServicePlan(
         key=service.metadata.key,
@@ -92,6 +100,14 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice], view: Nod
         health_check=health_check,
         notes=(*notes, *known.notes),
     )
+
+
+def _too_many(service: Service, index: int) -> Note:
+    message = (
+        f"Service {service.metadata.key} has more usable endpoints at port {service.spec.ports[index].port} than the "
+        f"{MAX_BACKENDS} that a door has slots for, so all of it is left out; spread them over several Services"
+    )
+    return Note(origin=origin_of(service, f"spec.ports[{index}]"), message=message, unprogrammed=True)
 
 
 def is_programmed(service: Service) -> bool:

@@ -179,10 +179,14 @@ class HealthCheck(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Note(Struct, frozen=True, kw_only=True, gc=False):
-    """Something compile could not or would not use; an event or a warning for a person, never silence."""
+    """Something compile could not or would not use; a warning for a person, never silence.
+
+    unprogrammed: a whole Service is left out for it, which is worth an event on the Service.
+    """
 
     origin: Origin
     message: str
+    unprogrammed: bool = False
 
 
 class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
