@@ -17,10 +17,11 @@ from fairway.agent.listeners import BindAddress
 from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
-from fairway.api.types import Object
+from fairway.api.types import Key, Object
 from fairway.base.errors import Unsupported
+from fairway.plan.assembly import Assembly
 from fairway.plan.model import Plan
-from fairway.plan.options import parse_options
+from fairway.plan.options import NodeView, parse_options
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import Credentials
 from tests.agent.test_listeners import free_port, taken_port
@@ -65,13 +66,16 @@ def endpoint_slice(*addresses: str) -> Object:
 class Memory:
     """A data plane that keeps the Plans it was given."""
 
+    quick: bool = True
     plans: list[Plan] = field(default_factory=list)
+    refused: dict[Key, str] = field(default_factory=dict)
 
-    def apply(self, plan: Plan) -> Applied:
-        self.plans.append(plan)
-        return Applied(changed=True)
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
+        self.plans.append(assembly.plan())
+        refused = {key: reason for key, reason in self.refused.items() if key in assembly.parts}
+        return Applied(changed=True, refused=refused)
 
-    def sysctls(self, plan: Plan) -> Mapping[str, str]:
+    def sysctls(self, view: NodeView) -> Mapping[str, str]:
         return {}
 
     def cleanup(self) -> None:
@@ -258,6 +262,19 @@ async def test_a_health_check_port_that_is_taken_becomes_an_event_on_the_service
             assert event["type"] == "Warning"
 
 
+async def test_a_service_the_kernel_refuses_becomes_one_event_on_the_service():
+    async with running(cluster()) as bench:
+        await until(lambda: bool(bench.memory.plans))
+        bench.memory.refused[Key("default", "web")] = "a chain is too long"
+        await bench.put(endpoint_slice("10.10.1.2"))
+        await until(lambda: bool(bench.events("FailedToProgramService")))
+        await until(lambda: len(bench.memory.plans) >= 4 and not bench.memory.plans[-1].ports)
+        [event] = bench.events("FailedToProgramService")
+        assert (event["type"], event["action"]) == ("Warning", "Sync")
+        assert event["message"] == 'node here failed to program Service "default/web": a chain is too long'
+        assert event["involvedObject"]["uid"] == bench.api.objects[SERVICES]["default", "web"]["metadata"]["uid"]
+
+
 async def test_it_says_that_it_started():
     async with running(cluster()) as bench:
         await until(lambda: bool(bench.events("Starting")))
@@ -266,7 +283,7 @@ async def test_it_says_that_it_started():
 
 async def test_a_machine_that_cannot_hold_the_rules_ends_the_agent():
     class Powerless(Memory):
-        def apply(self, plan: Plan) -> Applied:
+        def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
             raise Unsupported("run as root")
 
     api = cluster()

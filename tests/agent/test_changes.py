@@ -88,10 +88,10 @@ def test_a_slice_of_no_service_is_kept_apart_until_it_names_one():
     orphan, adopted = endpoint_slice(of=""), endpoint_slice(of="web")
     objects.slice_changed(change(SLICE, None, orphan))
     assert dict(objects.orphans) == {SLICE: orphan}
-    assert objects.take().services == frozenset()
+    assert objects.take() == Pending(slice_changes=1, orphans=True)
     objects.slice_changed(change(SLICE, orphan, adopted))
     assert dict(objects.orphans) == {}
-    assert objects.take().services == {WEB}
+    assert objects.take() == Pending(services=frozenset({WEB}), slice_changes=1, orphans=True)
 
 
 def test_a_slice_that_went_is_forgotten():

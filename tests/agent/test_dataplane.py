@@ -11,7 +11,7 @@ import pytest
 from fairway.agent import dataplane as module
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import IptablesDataplane, ServiceRefused
-from fairway.agent.step import compile_step
+from fairway.agent.step import Target
 from fairway.api.types import Key
 from fairway.base.errors import Retry
 from fairway.dataplane.ipt import backend, text
@@ -21,12 +21,14 @@ from fairway.dataplane.ipt.diff import Batch, diff
 from fairway.dataplane.ipt.frame import JUMPS, Features
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset
+from fairway.plan.assembly import Assembly
+from fairway.plan.compile import compile_service
 from fairway.plan.model import Plan
-from fairway.plan.options import parse_options
+from fairway.plan.options import parse_options, view_node
 from fairway.watch.informer import Change
 from tests.agent.test_changes import STARTED, change
 from tests.dataplane.ipt.kernel import Kernel
-from tests.plan.objects import LOCAL_AND_REMOTE, OPTIONS, endpoint, endpoint_slice, node, plan_of, service
+from tests.plan.objects import LOCAL_AND_REMOTE, OPTIONS, endpoint, endpoint_slice, node, service
 
 
 class Backend:
@@ -81,16 +83,18 @@ def recorded(monkeypatch: pytest.MonkeyPatch, where: ModuleType, name: str) -> l
     return given
 
 
-PLAN = plan_of(service(), LOCAL_AND_REMOTE)
+VIEW = view_node(node(), OPTIONS)
+ASSEMBLY = Assembly(VIEW)
+ASSEMBLY.put(compile_service(service(), [LOCAL_AND_REMOTE], VIEW))
 
 
 def rules_of(dataplane: IptablesDataplane) -> list[Rule]:
-    ruleset = dataplane._backend.lower(PLAN)
+    ruleset = dataplane._backend.lower(ASSEMBLY.plan())
     return [rule for chains in ruleset.chains.values() for rules in chains.values() for rule in rules]
 
 
 def test_it_tells_how_many_rules_there_are_and_how_many_were_written(dataplane):
-    applied = dataplane.apply(PLAN)
+    applied = dataplane.apply(ASSEMBLY, None)
     assert applied.changed
     assert sum(applied.total.values()) == len(rules_of(dataplane))
     assert set(applied.total) == {"nat", "filter", "mangle"}
@@ -102,7 +106,7 @@ def test_a_refused_rule_names_the_service_it_is_for_also_where_an_endpoint_asked
     refused = next(rule for rule in rules_of(dataplane) if rule.origin and rule.origin.kind != "Service" and rule.owner)
     dataplane._backend.refusal = ApplyError("refused", rule=refused)
     with pytest.raises(ServiceRefused, match=r"^refused$") as caught:
-        dataplane.apply(PLAN)
+        dataplane.apply(ASSEMBLY, None)
     assert caught.value.service == Key("default", "web")
 
 
@@ -110,14 +114,14 @@ def test_a_refused_rule_names_the_service_it_is_for_also_where_an_endpoint_asked
 def test_a_failure_that_is_no_services_fault_stays_what_it_is(dataplane, error):
     dataplane._backend.refusal = error
     with pytest.raises(Retry) as caught:
-        dataplane.apply(PLAN)
+        dataplane.apply(ASSEMBLY, None)
     assert caught.value is error
 
 
 def test_loopback_is_opened_only_for_node_ports_on_it(dataplane):
-    closed = parse_options(localhost_node_ports=False)
-    assert dict(dataplane.sysctls(PLAN)) == {"net/ipv4/conf/all/route_localnet": "1"}
-    assert dict(dataplane.sysctls(plan_of(service(), options=closed))) == {}
+    closed = view_node(node(), parse_options(localhost_node_ports=False))
+    assert dict(dataplane.sysctls(VIEW)) == {"net/ipv4/conf/all/route_localnet": "1"}
+    assert dict(dataplane.sysctls(closed)) == {}
 
 
 def test_cleanup_is_the_backends(dataplane):
@@ -137,16 +141,20 @@ def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):
         objects.service_changed(change(each.metadata.key, None, each))
     for each in slices:
         objects.slice_changed(Change(key=each.metadata.key, previous=None, current=each))
-    before = compile_step(None, objects, objects.take().services, node=node(), options=OPTIONS)
+    target = Target()
+    target.take_up(objects, objects.take(), node=node(), options=OPTIONS)
     dataplane = IptablesDataplane(Variant.NFT)
-    dataplane.apply(before.plan)
+    dataplane.apply(target.assembly, None)
+    target.confirm()
+    before = target.assembly.plan()
     lowered, formatted = recorded(monkeypatch, lowering, "lower_port"), recorded(monkeypatch, text, "format_rule")
 
     more = endpoint_slice(endpoint("10.10.2.8"), endpoint("10.10.3.8"), name="web7-1", of="web7")
     objects.slice_changed(Change(key=more.metadata.key, previous=slices[7], current=more))
-    after = compile_step(before, objects, objects.take().services, node=node(), options=OPTIONS)
-    changed = [port for port, former in zip(after.plan.ports, before.plan.ports, strict=True) if port is not former]
-    applied = dataplane.apply(after.plan)
+    target.take_up(objects, objects.take(), node=node(), options=OPTIONS)
+    after = target.assembly.plan()
+    changed = [port for port, former in zip(after.ports, before.ports, strict=True) if port is not former]
+    applied = dataplane.apply(target.assembly, frozenset(target.dirty))
 
     assert [port.name.service for port in changed] == ["web7"]
     assert lowered == changed

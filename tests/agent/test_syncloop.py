@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -14,13 +15,14 @@ from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Applied, ServiceRefused
 from fairway.agent.health import ProxyHealth
 from fairway.agent.metrics import Metrics
-from fairway.agent.syncloop import SyncLoop, SyncSettings, Trigger
+from fairway.agent.syncloop import Standing, SyncLoop, SyncSettings, Trigger
 from fairway.api.core import Service
 from fairway.api.types import Key
 from fairway.base.addresses import IPAddress
 from fairway.base.errors import Retry, Unsupported
+from fairway.plan.assembly import Assembly
 from fairway.plan.model import Plan
-from fairway.plan.options import Options, parse_options
+from fairway.plan.options import NodeView, Options, parse_options
 from fairway.watch.informer import Change
 from fairway.watch.reflector import Backoff
 from tests.agent.test_changes import change, triggered_slice
@@ -73,23 +75,31 @@ class ScriptedTrigger(Trigger):
 
 
 class Recorder:
-    """A data plane that keeps the Plans it was given; `trouble` is raised first, one a call."""
+    """A data plane that keeps what it was given; `trouble` is raised first, one a call, and `refused` told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quick: bool) -> None:
+        self.quick = quick
+        self.threads: list[bool] = []
+        self.changed: list[frozenset[Key] | None] = []
+        self.refused: list[dict[Key, str]] = []
         self.plans: list[Plan] = []
         self.trouble: list[Exception] = []
         self.kernel: Plan | None = None
         self.during: Callable[[], None] = lambda: None
 
-    def apply(self, plan: Plan) -> Applied:
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
+        plan = assembly.plan()
         self.plans.append(plan)
+        self.changed.append(changed)
+        self.threads.append(threading.current_thread() is not threading.main_thread())
         self.during()
         if self.trouble:
             raise self.trouble.pop(0)
-        changed, self.kernel = plan != self.kernel, plan
-        return Applied(changed=changed, total={"nat": 7}, written={"nat": 3 if changed else 0})
+        written, self.kernel = plan != self.kernel, plan
+        refused = self.refused.pop(0) if self.refused else {}
+        return Applied(changed=written, total={"nat": 7}, written={"nat": 3 if written else 0}, refused=refused)
 
-    def sysctls(self, plan: Plan) -> Mapping[str, str]:
+    def sysctls(self, view: NodeView) -> Mapping[str, str]:
         return {}
 
     def cleanup(self) -> None:
@@ -100,14 +110,19 @@ class Bench:
     """A loop and everything around it."""
 
     def __init__(
-        self, *steps: Callable[[Bench], None], options: Options = OPTIONS, addresses: Sequence[IPAddress] = ()
+        self,
+        *steps: Callable[[Bench], None],
+        options: Options = OPTIONS,
+        addresses: Sequence[IPAddress] = (),
+        quick: bool = False,
     ) -> None:
         self.clock = Clock()
         self.objects = ChangeTracker(started=NOON)
-        self.dataplane = Recorder()
+        self.dataplane = Recorder(quick=quick)
         self.health = ProxyHealth(timeout_s=60)
         self.metrics = Metrics()
-        self.told: list[Plan] = []
+        self.told: list[Standing] = []
+        self.unprogrammed: list[tuple[Key, str]] = []
         self.trigger = ScriptedTrigger(*[lambda step=step: step(self) for step in steps])
         self.addresses = tuple(addresses)
         settings = SyncSettings(
@@ -122,12 +137,13 @@ class Bench:
             metrics=self.metrics,
             clock=self.clock,
             on_applied=self._applied,
+            on_unprogrammed=lambda key, reason: self.unprogrammed.append((key, reason)),
             local_addresses=lambda: self.addresses,
         )
         self.objects.node_changed(change(Key("", "here"), None, node()))
 
-    async def _applied(self, plan: Plan) -> None:
-        self.told.append(plan)
+    async def _applied(self, standing: Standing) -> None:
+        self.told.append(standing)
 
     def put(self, current: Service | None = None, *, name: str = "web", **spec: object) -> None:
         key = Key("default", name)
@@ -164,7 +180,7 @@ async def test_it_syncs_at_once_and_then_waits_a_whole_period():
     bench.endpoints("10.10.1.1")
     await bench.play()
     assert bench.backends() == [["10.10.1.1:8080"]]
-    assert bench.told == bench.dataplane.plans
+    assert [standing.view.name for standing in bench.told] == ["here"]
     assert bench.trigger.waits == [30.0]
 
 

@@ -18,8 +18,8 @@ from fairway.agent.events import EventType, make_event, node_reference, service_
 from fairway.agent.health import Answer, ProxyHealth, answer_healthz, answer_livez
 from fairway.agent.listeners import BindAddress, Route, ServiceHealthListeners, serve
 from fairway.agent.metrics import CONTENT_TYPE, Metrics
-from fairway.agent.options import MODE_IPTABLES, AgentConfig
-from fairway.agent.syncloop import Clock, SyncLoop, SyncSettings, Trigger
+from fairway.agent.options import AgentConfig
+from fairway.agent.syncloop import Clock, Standing, SyncLoop, SyncSettings, Trigger
 from fairway.agent.sysctls import write_sysctls
 from fairway.api.codec import decode_endpoint_slice, decode_node, decode_service
 from fairway.api.core import SERVICE_PROXY_NAME_LABEL, Node, Service
@@ -27,7 +27,8 @@ from fairway.api.discovery import HEADLESS_LABEL, EndpointSlice
 from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
 from fairway.api.types import Key, Object
 from fairway.base.errors import FairwayError
-from fairway.plan.model import Plan
+from fairway.base.text import one_line
+from fairway.plan.options import NodeView
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import Credentials, load_in_cluster, load_kubeconfig
@@ -35,6 +36,9 @@ from fairway.watch.kubeconfig import Credentials, load_in_cluster, load_kubeconf
 _log = logging.getLogger(__name__)
 
 USER_AGENT = "fairway-proxy"
+
+EVENTS_WAITING = 100
+"""More events on Services than this are not kept for an API server that does not take them."""
 
 # What kube-proxy watches; Services without a clusterIP are left out by compile.
 _SERVICES = f"!{SERVICE_PROXY_NAME_LABEL}"
@@ -101,6 +105,7 @@ class Agent:
         self._health = ProxyHealth(timeout_s=2 * config.sync_period_s)
         self._metrics = Metrics()
         self._node_seen = asyncio.Event()
+        self._unreported: asyncio.Queue[tuple[Key, str]] = asyncio.Queue(EVENTS_WAITING)
         self._frozen = False
         self._service_health = ServiceHealthListeners(
             proxy_healthy=lambda: self._health.healthy(self._clock.now()), on_bind_failure=self._service_port_taken
@@ -114,6 +119,7 @@ class Agent:
             metrics=self._metrics,
             clock=self._clock,
             on_applied=self._applied,
+            on_unprogrammed=self._unprogrammed,
             local_addresses=lambda: local_addresses(config.options.family),
         )
         self._services = Informer(
@@ -161,6 +167,7 @@ class Agent:
         about = node_reference(self._config.node_name)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report(about, EventType.NORMAL, "Starting", "StartFairwayProxy", ""))
+            group.create_task(self._report_unprogrammed())
             group.create_task(self._loop.run())
 
     # -- what the informers say
@@ -185,9 +192,9 @@ class Agent:
 
     # -- what follows from a write
 
-    async def _applied(self, plan: Plan) -> None:
-        write_sysctls(self._dataplane.sysctls(plan))
-        await self._service_health.sync(plan.health_checks, _health_check_hosts(plan))
+    async def _applied(self, standing: Standing) -> None:
+        write_sysctls(self._dataplane.sysctls(standing.view))
+        await self._service_health.sync(standing.health_checks, _health_check_hosts(standing.view))
         if not self._frozen:
             # What was read at the start mostly stays: the collector need not look at it again and again.
             gc.collect()
@@ -196,10 +203,27 @@ class Agent:
 
     async def _service_port_taken(self, key: Key, port: int, reason: str) -> None:
         message = f'node {self._config.node_name} failed to start healthcheck "{key}" on port {port}: {reason}'
-        _log.error("%s", message)
-        service = self._objects.services.get(key)
-        about = service_reference(*key, service.metadata.uid if service is not None else "")
+        _log.error("%s", one_line(message))
+        about = self._service_reference(key)
         await self._report(about, EventType.WARNING, "FailedToStartServiceHealthcheck", "Listen", message)
+
+    def _unprogrammed(self, key: Key, reason: str) -> None:
+        """Have it reported, by and by: the loop has other Services to go on with."""
+        try:
+            self._unreported.put_nowait((key, reason))
+        except asyncio.QueueFull:
+            _log.info("no event for Service %s: too many wait to be written", one_line(str(key)))
+
+    async def _report_unprogrammed(self) -> None:
+        while True:
+            key, reason = await self._unreported.get()
+            message = f'node {self._config.node_name} failed to program Service "{key}": {reason}'
+            about = self._service_reference(key)
+            await self._report(about, EventType.WARNING, "FailedToProgramService", "Sync", message)
+
+    def _service_reference(self, key: Key) -> Object:
+        service = self._objects.services.get(key)
+        return service_reference(*key, service.metadata.uid if service is not None else "")
 
     # -- what is served
 
@@ -210,7 +234,7 @@ class Agent:
         return {
             "/metrics": lambda: Answer(status=200, headers={"Content-Type": CONTENT_TYPE}, body=self._metrics.render()),
             "/healthz": lambda: Answer(status=200, headers=_TEXT, body=b"ok"),
-            "/proxyMode": lambda: Answer(status=200, headers=_TEXT, body=MODE_IPTABLES.encode()),
+            "/proxyMode": lambda: Answer(status=200, headers=_TEXT, body=self._config.options.mode.encode()),
         }
 
     def _healthz(self) -> Answer:
@@ -248,14 +272,14 @@ class Agent:
             _log.info("event %s was not written: %s", reason, error)
 
 
-def _health_check_hosts(plan: Plan) -> list[str]:
+def _health_check_hosts(view: NodeView) -> list[str]:
     """Where health check node ports listen: wherever node ports do."""
-    if plan.node_port_addresses is None:
-        return ["0.0.0.0" if plan.family == 4 else "::"]  # noqa: S104 - load balancers ask from outside
+    if view.node_port_addresses is None:
+        return ["0.0.0.0" if view.family == 4 else "::"]  # noqa: S104 - load balancers ask from outside
     return [
         str(address)
-        for address in plan.node_addresses
-        if any(address in network for network in plan.node_port_addresses)
+        for address in view.node_addresses
+        if any(address in network for network in view.node_port_addresses)
     ]
 
 

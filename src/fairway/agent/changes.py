@@ -26,13 +26,15 @@ class Pending:
     """What was new since the last `take`.
 
     services: those to compile again, gone ones among them. triggered: when the changes of slices began, for the network
-    programming latency. service_changes, slice_changes: how many events it took.
+    programming latency. service_changes, slice_changes: how many events it took. orphans: whether slices of no Service
+    came, changed or went.
     """
 
     services: frozenset[Key] = frozenset()
     triggered: tuple[datetime, ...] = ()
     service_changes: int = 0
     slice_changes: int = 0
+    orphans: bool = False
 
 
 class ChangeTracker:
@@ -52,6 +54,7 @@ class ChangeTracker:
         self._triggers: list[datetime] = []
         self._service_changes = 0
         self._slice_changes = 0
+        self._orphans_changed = False
         self.services: Mapping[Key, Service] = MappingProxyType(self._services)
         self.orphans: Mapping[Key, EndpointSlice] = MappingProxyType(self._orphans)
 
@@ -95,14 +98,17 @@ class ChangeTracker:
             triggered=tuple(self._triggers),
             service_changes=self._service_changes,
             slice_changes=self._slice_changes,
+            orphans=self._orphans_changed,
         )
         self._changed.clear()
         self._triggers.clear()
         self._service_changes = self._slice_changes = 0
+        self._orphans_changed = False
         return taken
 
     def _drop_slice(self, change: Change[EndpointSlice]) -> Key | None:
-        self._orphans.pop(change.key, None)
+        if self._orphans.pop(change.key, None) is not None:
+            self._orphans_changed = True
         owner = _owner(change.previous)
         if owner is None:
             return None
@@ -118,6 +124,7 @@ class ChangeTracker:
         owner = _owner(change.current)
         if owner is None:
             self._orphans[change.key] = change.current
+            self._orphans_changed = True
         else:
             self._slices.setdefault(owner, {})[change.key] = change.current
         return owner

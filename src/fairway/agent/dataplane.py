@@ -14,14 +14,20 @@ from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.diff import Batch
 from fairway.dataplane.ipt.frame import accepts_localhost
 from fairway.dataplane.ipt.ruleset import Ruleset
-from fairway.plan.model import Plan
+from fairway.plan.assembly import Assembly
+from fairway.plan.options import NodeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What an apply came to: whether anything had to be written, and rules by table."""
+    """What an apply came to: whether anything had to be written, and rules by table.
+
+    refused: by Service, why the kernel did not take it; of these it holds what it held before, or nothing. Everything
+    else is in.
+    """
 
     changed: bool
+    refused: Mapping[Key, str] = field(default_factory=dict)
     total: Mapping[str, int] = field(default_factory=dict)
     written: Mapping[str, int] = field(default_factory=dict)
 
@@ -35,26 +41,40 @@ class ServiceRefused(Retry):
 
 
 class Dataplane(Protocol):
-    """Brings the kernel to a Plan, whatever is there. Blocks; the agent calls it from one thread at a time."""
+    """Brings the kernel to a Plan, whatever is there. Blocks; the agent calls it from one thread at a time.
 
-    def apply(self, plan: Plan) -> Applied:
-        """Raises ServiceRefused, Retry where it may work later, Unsupported where it never will."""
+    quick: whether an apply of what changed takes no longer than a hop to another thread would, a millisecond or so: it
+    is then called in the event loop itself.
+    """
 
-    def sysctls(self, plan: Plan) -> Mapping[str, str]:
-        """Kernel settings, by path under /proc/sys, that the rules of `plan` rely on; to be made once they stand."""
+    quick: bool
+
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
+        """Make the kernel hold what `assembly` says.
+
+        changed: the only parts of it that may not be in the kernel as they are, gone ones among them; None where
+        everything has to be looked at, the kernel too: at first, after a failure, when the node changed, and once in a
+        while. A Service that was refused comes up again at once, as it was before or gone, for the kernel to be what
+        the assembly is. Raises ServiceRefused, Retry where it may work later, Unsupported where it never will.
+        """
+
+    def sysctls(self, view: NodeView) -> Mapping[str, str]:
+        """Kernel settings, by path under /proc/sys, that the rules on this node rely on; made once they stand."""
 
     def cleanup(self) -> None:
         """Remove everything it ever wrote, and nothing else."""
 
 
 class IptablesDataplane:
-    """A Dataplane by way of iptables-save and iptables-restore."""
+    """A Dataplane by way of iptables-save and iptables-restore: it finds out itself what changed."""
+
+    quick = False
 
     def __init__(self, variant: Variant) -> None:
         self._backend = IptablesBackend(variant)
 
-    def apply(self, plan: Plan) -> Applied:
-        ruleset = self._backend.lower(plan)
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
+        ruleset = self._backend.lower(assembly.plan())
         try:
             batch = self._backend.apply(ruleset)
         except ApplyError as error:
@@ -64,8 +84,8 @@ class IptablesDataplane:
             raise ServiceRefused(str(error), service=Key(owner.namespace, owner.service)) from error
         return Applied(changed=bool(batch), total=_rules_by_table(ruleset), written=_written_by_table(batch))
 
-    def sysctls(self, plan: Plan) -> Mapping[str, str]:
-        return {ROUTE_LOCALNET: "1"} if accepts_localhost(plan) else {}
+    def sysctls(self, view: NodeView) -> Mapping[str, str]:
+        return {ROUTE_LOCALNET: "1"} if accepts_localhost(view) else {}
 
     def cleanup(self) -> None:
         self._backend.cleanup()

@@ -130,7 +130,7 @@ class ServiceHealthListeners:
     async def sync(self, checks: Iterable[HealthCheck], hosts: Sequence[str]) -> None:
         """Open what is new, close what went, and answer with these numbers from now on.
 
-        A port that cannot be bound is tried again at the next sync only; the others go on.
+        A port that cannot be bound is tried again at the next call only; the others go on.
         """
         wanted = {Key(check.namespace, check.service): check for check in checks}
         where = tuple(hosts)

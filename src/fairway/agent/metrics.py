@@ -17,7 +17,6 @@ from prometheus_client import (
 
 from fairway.agent.changes import Pending
 from fairway.base.addresses import Family
-from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason, ServicePort
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -116,11 +115,10 @@ class Metrics:
             self._rules.labels(family.api_name, table).set(total.get(table, 0))
             self._written.labels(family.api_name, table).set(written.get(table, 0))
 
-    def plan(self, plan: Plan) -> None:
-        """What the Plan alone tells."""
-        for policy, internal in (("internal", True), ("external", False)):
-            count = sum(_lacks_local(port, internal=internal) for port in plan.ports)
-            self._no_local.labels(plan.family.api_name, policy).set(count)
+    def no_local(self, family: Family, *, internal: int, external: int) -> None:
+        """How many Service ports have a Local policy and endpoints, but none here."""
+        self._no_local.labels(family.api_name, "internal").set(internal)
+        self._no_local.labels(family.api_name, "external").set(external)
 
     def healthz(self, code: int) -> None:
         self._healthz.labels(str(code)).inc()
@@ -139,15 +137,3 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"kubeproxy_{name}", text, labels, registry=self._registry)
-
-
-def _lacks_local(port: ServicePort, *, internal: bool) -> bool:
-    outcomes = (
-        way.outcome
-        for door in port.doors
-        if (door.kind is DoorKind.CLUSTER_IP) is internal
-        for way in door.ways.values()
-    )
-    return any(
-        isinstance(outcome, Refusal) and outcome.reason is RejectReason.NO_LOCAL_ENDPOINTS for outcome in outcomes
-    )

@@ -18,13 +18,15 @@ from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Applied, Dataplane, ServiceRefused
 from fairway.agent.health import ProxyHealth
 from fairway.agent.metrics import Metrics
-from fairway.agent.step import Compiled, compile_step, plan_around, unknown_node
+from fairway.agent.overview import NoteBook, Overview
+from fairway.agent.step import Step, Target, unknown_node
 from fairway.api.core import Node
 from fairway.api.types import Key
 from fairway.base.addresses import Family, IPAddress
 from fairway.base.errors import Retry
-from fairway.plan.model import Note, Plan, ServicePlan
-from fairway.plan.options import Options, view_node
+from fairway.base.text import one_line
+from fairway.plan.model import HealthCheck, ServicePlan
+from fairway.plan.options import NodeView, Options, view_node
 from fairway.watch.reflector import Backoff
 
 _log = logging.getLogger(__name__)
@@ -81,11 +83,20 @@ class SyncSettings:
         return self.options.family
 
 
-class SyncLoop:
-    """Keeps one data plane at the Plan of what `objects` says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What stands in the kernel, as far as others than the data plane have to follow it."""
 
-    on_applied: called after every apply, with the Plan the kernel now holds. local_addresses: the node's addresses as
-    of now; asked before each step where node ports are kept to some networks.
+    view: NodeView
+    health_checks: tuple[HealthCheck, ...]
+
+
+class SyncLoop:
+    """Keeps one data plane at what `objects` say.
+
+    on_applied: called after an apply that looked at everything or changed a health check. on_unprogrammed: told why a
+    Service is not programmed as it is, once for as long as that stands. local_addresses: the node's addresses; asked
+    whenever everything is looked at, where node ports are kept to some networks.
     """
 
     def __init__(
@@ -98,7 +109,8 @@ class SyncLoop:
         health: ProxyHealth,
         metrics: Metrics,
         clock: Clock,
-        on_applied: Callable[[Plan], Awaitable[None]],
+        on_applied: Callable[[Standing], Awaitable[None]],
+        on_unprogrammed: Callable[[Key, str], None],
         local_addresses: Callable[[], Sequence[IPAddress]],
     ) -> None:
         self._settings = settings
@@ -109,15 +121,16 @@ class SyncLoop:
         self._metrics = metrics
         self._clock = clock
         self._on_applied = on_applied
+        self._on_unprogrammed = on_unprogrammed
         self._local_addresses = local_addresses
+        self._interfaces: tuple[IPAddress, ...] | None = None
         self._node: Node | None = None
-        self._compiled: Compiled | None = None
-        self._applied: Plan | None = None
-        self._working: dict[Key, ServicePlan] = {}
-        self._refused: dict[Key, ServicePlan] = {}
+        self._target = Target()
+        self._overview = Overview()
+        self._notes = NoteBook()
         self._blamed: dict[Key, ServicePlan] = {}
         self._triggered: list[datetime] = []
-        self._notes: frozenset[Note] = frozenset()
+        self._unknown = True
         self._failures = 0
         self._complaint = ""
         self._due_s = 0.0
@@ -141,103 +154,131 @@ class SyncLoop:
             await self._trigger.wait(self._due_s - self._clock.monotonic_s())
 
     async def sync(self) -> None:
-        """Take up what changed and bring the kernel to it; nothing to do where the Plan is as it was."""
+        """Take up what changed and bring the kernel to it; nothing to do where all is as it was."""
         started_s = self._clock.monotonic_s()
+        reconcile = started_s >= self._due_s
+        node = self._known_node()
+        options = await self._options(node, anew=reconcile)
         pending = self._objects.take()
         self._metrics.taken(pending)
         self._triggered += pending.triggered
-        self._compiled = compiled = compile_step(
-            self._compiled, self._objects, pending.services, node=self._known_node(), options=await self._options()
-        )
-        self._tell_notes(compiled.plan)
-        reconcile = started_s >= self._due_s
+        step = self._target.take_up(self._objects, pending, node=node, options=options)
         if reconcile and not self._failures:
-            # Whatever was in the way of a Service may be gone.
-            self._refused.clear()
-        plan = plan_around(compiled, self._refused, self._working)
-        if plan == self._applied and not reconcile:
+            self._target.pardon()
+        self._tell_notes(general=step.full or pending.orphans)
+        self._unknown = self._unknown or step.full
+        everything = reconcile or self._unknown
+        if not everything and not self._target.dirty:
             self._health.updated(self._settings.family, self._clock.now())
             self._triggered.clear()
             return
         # Also where nothing changed: rules that cannot be repaired, or a program that hangs, are a sick proxy.
         self._health.queued(self._settings.family, self._clock.now())
         try:
-            applied = await asyncio.to_thread(self._dataplane.apply, plan)
+            applied = await self._apply(None if everything else frozenset(self._target.dirty))
         except ServiceRefused as error:
-            self._refuse(error)
+            self._refuse_alone(error, everything=everything)
         except Retry as error:
             self._fail(error)
         else:
-            await self._succeed(plan, applied, started_s)
+            self._succeed(step, applied, started_s)
+            await self._follow(everything=everything, applied=applied)
 
-    async def _succeed(self, plan: Plan, applied: Applied, started_s: float) -> None:
-        assert self._compiled is not None
+    async def _apply(self, changed: frozenset[Key] | None) -> Applied:
+        if changed is not None and self._dataplane.quick:
+            return self._dataplane.apply(self._target.assembly, changed)
+        return await asyncio.to_thread(self._dataplane.apply, self._target.assembly, changed)
+
+    def _succeed(self, step: Step, applied: Applied, started_s: float) -> None:
         now, ended_s = self._clock.now(), self._clock.monotonic_s()
         took_s = ended_s - started_s
-        if plan == self._applied and applied.changed:
+        if applied.changed and not self._unknown and not self._target.dirty:
             _log.warning("rules were changed by someone else; they are repaired")
         if self._failures:
             _log.info("rules are written again after %d failures", self._failures)
-        self._applied, self._failures, self._complaint = plan, 0, ""
-        self._working = {key: part for key, part in self._compiled.parts.items() if self._refused.get(key) != part}
+        self._unknown, self._failures, self._complaint = False, 0, ""
         self._due_s = ended_s + max(self._settings.period_s, RECONCILE_SHARE * took_s)
         family = self._settings.family
         self._health.updated(family, now)
-        self._metrics.synced(family, took_s=took_s, full=self._compiled.full, now=now)
+        self._metrics.synced(family, took_s=took_s, full=step.full, now=now)
         self._metrics.programmed(family, self._triggered, now)
         self._metrics.rules(family, total=applied.total, written=applied.written)
-        self._metrics.plan(plan)
         self._triggered.clear()
-        _log.debug("%d Services compiled, rules written: %s", self._compiled.recompiled, dict(applied.written))
-        await self._on_applied(plan)
+        _log.debug("%d Services compiled, rules written: %s", step.recompiled, applied.written)
 
-    def _refuse(self, error: ServiceRefused) -> None:
+    async def _follow(self, *, everything: bool, applied: Applied) -> None:
+        """What follows from the parts that are in the kernel now."""
+        assembly, dirty = self._target.assembly, self._target.dirty
+        for key in self._blamed.keys() & dirty - self._target.refused.keys() - applied.refused.keys():
+            del self._blamed[key]
+        checks, no_local = self._overview.health_checks, self._overview.no_local
+        self._overview.update(assembly.parts, dirty)
+        self._target.confirm(but=applied.refused)
+        for key, reason in applied.refused.items():
+            self._refuse(key, Retry(reason, after_s=0.0))
+        if everything or self._overview.no_local != no_local:
+            internal, external = self._overview.no_local
+            self._metrics.no_local(self._settings.family, internal=internal, external=external)
+        if everything or self._overview.health_checks is not checks:
+            await self._on_applied(Standing(view=assembly.view, health_checks=self._overview.health_checks))
+
+    def _refuse_alone(self, error: ServiceRefused, *, everything: bool) -> None:
+        """Nothing was written because of one Service: go on without it at once, and try it again a period later.
+
+        everything: what was to be looked at, and so still is.
+        """
+        self._unknown = everything
+        self._due_s = self._clock.monotonic_s() + self._settings.period_s
+        self._refuse(error.service, error)
+
+    def _refuse(self, key: Key, error: Retry) -> None:
         """Leave the Service as it was and go on with the others at once.
 
-        One that is blamed although it was left as it was is a failure like any other.
+        One that is blamed although it is left out is a failure like any other.
         """
-        assert self._compiled is not None
-        part = self._compiled.parts.get(error.service)
-        if part is None or self._refused.get(error.service) == part:
+        if not self._target.refuse(key):
             self._fail(error)
             return
-        if self._blamed.get(error.service) != part:
-            _log.error("Service %s is left as it was: %s", error.service, error)
         self._metrics.failed(self._settings.family)
-        self._refused[error.service] = self._blamed[error.service] = part
-        self._applied = None
-        self._due_s = self._clock.monotonic_s() + self._settings.period_s
+        part = self._target.refused[key]
+        if self._blamed.get(key) != part:
+            self._blamed[key] = part
+            _log.error("Service %s is left as it was: %s", one_line(str(key)), one_line(str(error)))
+            self._on_unprogrammed(key, str(error))
         self._trigger.fire()
 
     def _fail(self, error: Retry) -> None:
-        """What the kernel holds is unknown now; the next step observes it, as every step does."""
+        """What the kernel holds is unknown now; the next step looks at all of it."""
         self._failures += 1
-        self._applied = None
+        self._unknown = True
         self._metrics.failed(self._settings.family)
         wait_s = self._settings.backoff.delay_s(self._failures, 0.0)
         self._due_s = self._clock.monotonic_s() + wait_s
         if str(error) != self._complaint:
             self._complaint = str(error)
-            _log.error("rules could not be written: %s; trying again", error)
+            _log.error("rules could not be written: %s; trying again", one_line(str(error)))
 
     def _known_node(self) -> Node:
         """The Node as last seen: one that was deleted leaves its rules as they were."""
-        self._node = self._objects.node or self._node
-        return self._node or unknown_node(self._settings.node_name)
+        self._node = self._objects.node or self._node or unknown_node(self._settings.node_name)
+        return self._node
 
-    async def _options(self) -> Options:
+    async def _options(self, node: Node, *, anew: bool) -> Options:
         """With the interfaces' addresses where they matter: where node ports are kept to some networks."""
         options = self._settings.options
         if not options.node_port_addresses:
             return options
-        primary = view_node(self._known_node(), options).node_addresses
-        found = await asyncio.to_thread(self._local_addresses)
-        return replace(options, node_addresses=tuple(dict.fromkeys((*primary, *found))))
+        if anew or self._interfaces is None:
+            self._interfaces = tuple(await asyncio.to_thread(self._local_addresses))
+        primary = view_node(node, options).node_addresses
+        return replace(options, node_addresses=tuple(dict.fromkeys((*primary, *self._interfaces))))
 
-    def _tell_notes(self, plan: Plan) -> None:
+    def _tell_notes(self, *, general: bool) -> None:
         """Log what the Plan could not use, once for as long as it stands."""
-        notes = frozenset(plan.notes)
-        for note in plan.notes:
-            if note not in self._notes:
-                _log.warning("%s: %s", note.origin, note.message)
-        self._notes = notes
+        assembly = self._target.assembly
+        for note in self._notes.general(assembly.notes) if general else ():
+            _log.warning("%s: %s", one_line(str(note.origin)), one_line(note.message))
+        for key, note in self._notes.of_parts(assembly.parts, self._target.dirty):
+            _log.warning("%s: %s", one_line(str(note.origin)), one_line(note.message))
+            if note.unprogrammed:
+                self._on_unprogrammed(key, note.message)

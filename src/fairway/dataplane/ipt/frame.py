@@ -31,6 +31,7 @@ from fairway.dataplane.ipt.ruleset import (
     Verdict,
 )
 from fairway.plan.model import Plan
+from fairway.plan.options import NodeView
 
 MASQUERADE_MARK = 0x4000
 """Bit 14, kube-proxy's default `iptables.masqueradeBit`: a packet that carries it is masqueraded on its way out."""
@@ -128,7 +129,7 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
     )
 
 
-def accepts_localhost(plan: Plan) -> bool:
+def accepts_localhost(plan: Plan | NodeView) -> bool:
     """True where node ports answer on 127.0.0.1 too."""
     networks = plan.node_port_addresses
     chosen = networks is None or any(_LOCALHOST in network for network in networks)
