@@ -1,0 +1,508 @@
+"""What rules of nf_tables are made of: one value a kernel expression, and its attributes. Pure.
+
+Names, registers and constants: linux/netfilter/nf_tables.h. Only what our rules use is here; a rule of ours that
+somebody changed to hold anything else decodes to `Unknown`, which equals nothing we would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
+from typing import TypeVar
+
+from msgspec import Struct
+
+from fairway.netlink.wire import attribute, attributes, each_attribute, nested, text, to_int, to_text, u8, u32, u64
+
+Register = int
+"""1 to 4 name sixteen bytes each; 8 and on (NFT_REG32_00) name four, over the same memory: 8 is where 1 begins."""
+
+REG_VERDICT = 0
+REG_1 = 1
+REG32_01 = 9
+
+_SIXTEEN, _WORDS = 4, 8
+"""NFT_REG_4, the last of sixteen bytes; NFT_REG32_00, the first of four."""
+
+
+def word(register: Register, offset: int) -> Register:
+    """The register `offset` words after where `register` begins, by the name the kernel prints."""
+    index = (register - 1) * 4 if register <= _SIXTEEN else register - _WORDS
+    index += offset
+    return index // 4 + 1 if index % 4 == 0 else index + _WORDS
+
+
+class PayloadBase(IntEnum):
+    """NFT_PAYLOAD_*_HEADER."""
+
+    NETWORK = 1
+    TRANSPORT = 2
+
+
+class MetaKey(IntEnum):
+    """enum nft_meta_keys."""
+
+    PRIORITY = 2
+    MARK = 3
+    L4PROTO = 16
+
+
+class CtKey(IntEnum):
+    """enum nft_ct_keys."""
+
+    STATUS = 2
+
+
+class CmpOp(IntEnum):
+    """enum nft_cmp_ops."""
+
+    EQ = 0
+    NEQ = 1
+
+
+class Code(IntEnum):
+    """Verdicts: NF_DROP and NF_ACCEPT of linux/netfilter.h, the others of enum nft_verdicts."""
+
+    DROP = 0
+    ACCEPT = 1
+    CONTINUE = -1
+    BREAK = -2
+    JUMP = -3
+    GOTO = -4
+    RETURN = -5
+
+
+class Verdict(Struct, frozen=True):
+    """chain: where JUMP and GOTO lead, else ""."""
+
+    code: Code
+    chain: str = ""
+
+
+DROP = Verdict(Code.DROP)
+ACCEPT = Verdict(Code.ACCEPT)
+
+
+def goto(chain: str) -> Verdict:
+    return Verdict(Code.GOTO, chain)
+
+
+def jump(chain: str) -> Verdict:
+    return Verdict(Code.JUMP, chain)
+
+
+class Payload(Struct, frozen=True):
+    """Load `length` bytes of a header."""
+
+    base: PayloadBase
+    offset: int
+    length: int
+    dreg: Register = REG_1
+
+
+class Meta(Struct, frozen=True):
+    """Load what the kernel knows of the packet."""
+
+    key: MetaKey
+    dreg: Register = REG_1
+
+
+class MetaSet(Struct, frozen=True):
+    """Store a register in the packet's metadata."""
+
+    key: MetaKey
+    sreg: Register = REG_1
+
+
+class Ct(Struct, frozen=True):
+    """Load what conntrack knows of the packet's connection."""
+
+    key: CtKey
+    dreg: Register = REG_1
+
+
+class FibType(Struct, frozen=True):
+    """Load the kind of an address as routing has it (`fib daddr type`), RTN_LOCAL and so on.
+
+    source: of the packet's source, else its destination.
+    """
+
+    source: bool
+    dreg: Register = REG_1
+
+
+class Cmp(Struct, frozen=True):
+    """Go on with the rule only where the register is, or is not, `data`."""
+
+    op: CmpOp
+    data: bytes
+    sreg: Register = REG_1
+
+
+class Bitwise(Struct, frozen=True):
+    """dreg = (sreg & mask) ^ xor."""
+
+    mask: bytes
+    xor: bytes
+    sreg: Register = REG_1
+    dreg: Register = REG_1
+
+
+class Immediate(Struct, frozen=True):
+    """Load a constant."""
+
+    data: bytes
+    dreg: Register = REG_1
+
+
+class ImmediateVerdict(Struct, frozen=True):
+    """End the rule with a verdict."""
+
+    verdict: Verdict
+
+
+class Lookup(Struct, frozen=True):
+    """Ask a set or map for the bytes that begin at `sreg`, and go on only where it has them (or, inverted, has not).
+
+    dreg: where a map's value goes, REG_VERDICT for a verdict; None for a set.
+    """
+
+    set: str
+    sreg: Register = REG_1
+    dreg: Register | None = None
+    inverted: bool = False
+
+
+class Numgen(Struct, frozen=True):
+    """Load a random number from `offset` to `offset + modulus - 1`, each as likely as the next."""
+
+    modulus: int
+    offset: int = 0
+    dreg: Register = REG_1
+
+
+class Dnat(Struct, frozen=True):
+    """Rewrite the destination; family: NFPROTO of the address."""
+
+    family: int
+    address: Register = REG_1
+    port: Register = REG32_01
+
+
+class Masquerade(Struct, frozen=True):
+    """Rewrite the source to the address of the way out, with a port chosen at random."""
+
+
+class Reject(Struct, frozen=True):
+    """Answer with ICMP port unreachable."""
+
+    icmp_code: int
+
+
+class Update(Struct, frozen=True):
+    """Put a register's bytes into a dynamic set, or begin their timeout anew (`update @set { ... }`)."""
+
+    set: str
+    sreg: Register = REG_1
+
+
+class Counter(Struct, frozen=True):
+    """Count packets and bytes."""
+
+
+class Unknown(Struct, frozen=True):
+    """An expression none of our rules has; data: its attributes as they came."""
+
+    name: str
+    data: bytes
+
+
+Expression = (
+    Payload
+    | Meta
+    | MetaSet
+    | Ct
+    | FibType
+    | Cmp
+    | Bitwise
+    | Immediate
+    | ImmediateVerdict
+    | Lookup
+    | Numgen
+    | Dnat
+    | Masquerade
+    | Reject
+    | Update
+    | Counter
+    | Unknown
+)
+
+_NFTA_LIST_ELEM = 1
+_NFTA_EXPR_NAME, _NFTA_EXPR_DATA = 1, 2
+_NFTA_DATA_VALUE, _NFTA_DATA_VERDICT = 1, 2
+_NFTA_VERDICT_CODE, _NFTA_VERDICT_CHAIN = 1, 2
+
+_NFT_FIB_RESULT_ADDRTYPE = 3
+_NFTA_FIB_F_SADDR, _NFTA_FIB_F_DADDR = 0x1, 0x2
+_NFT_NG_RANDOM = 1
+_NFT_NAT_DNAT = 1
+_NF_NAT_RANGE_MAP_IPS, _NF_NAT_RANGE_PROTO_SPECIFIED = 0x1, 0x2
+_NF_NAT_RANGE_PROTO_RANDOM_FULLY = 0x10
+_NFT_REJECT_ICMP_UNREACH = 0
+_NFT_LOOKUP_F_INV = 0x1
+_NFT_DYNSET_OP_UPDATE = 1
+
+_T = TypeVar("_T")
+
+
+def encode_expressions(expressions: Iterable[Expression]) -> bytes:
+    """As the value of NFTA_RULE_EXPRESSIONS, without the header of that attribute."""
+    return b"".join(_encode(expression) for expression in expressions)
+
+
+def decode_expressions(data: bytes) -> tuple[Expression, ...]:
+    """The value of NFTA_RULE_EXPRESSIONS. Raises ValueError for broken attributes."""
+    return tuple(_decode(value) for _, value in each_attribute(data))
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """As an attribute NFTA_DATA_VERDICT."""
+    parts = [u32(_NFTA_VERDICT_CODE, verdict.code & 0xFFFFFFFF)]
+    if verdict.chain:
+        parts.append(text(_NFTA_VERDICT_CHAIN, verdict.chain))
+    return nested(_NFTA_DATA_VERDICT, *parts)
+
+
+def decode_verdict(data: bytes) -> Verdict:
+    """The value of NFTA_DATA_VERDICT. Raises ValueError for a code that is none."""
+    found = attributes(data)
+    code = int.from_bytes(found[_NFTA_VERDICT_CODE], "big", signed=True)
+    return Verdict(Code(code), to_text(found.get(_NFTA_VERDICT_CHAIN, b"")))
+
+
+def encode_value(data: bytes) -> bytes:
+    """As an attribute NFTA_DATA_VALUE."""
+    return attribute(_NFTA_DATA_VALUE, data)
+
+
+def decode_data(data: bytes) -> bytes | Verdict:
+    """What an attribute of type nft_data holds."""
+    found = attributes(data)
+    if _NFTA_DATA_VERDICT in found:
+        return decode_verdict(found[_NFTA_DATA_VERDICT])
+    return found[_NFTA_DATA_VALUE]
+
+
+def _encode(expression: Expression) -> bytes:
+    if isinstance(expression, Unknown):
+        body, name = attribute(_NFTA_EXPR_DATA, expression.data), expression.name
+    else:
+        name, encode = _ENCODERS[type(expression)]
+        body = nested(_NFTA_EXPR_DATA, *encode(expression))
+    return nested(_NFTA_LIST_ELEM, text(_NFTA_EXPR_NAME, name), body)
+
+
+def _decode(data: bytes) -> Expression:
+    found = attributes(data)
+    name = to_text(found[_NFTA_EXPR_NAME])
+    inner = found.get(_NFTA_EXPR_DATA, b"")
+    decode = _DECODERS.get(name)
+    try:
+        decoded = decode(attributes(inner)) if decode is not None else None
+    except (KeyError, ValueError):
+        decoded = None
+    return decoded if decoded is not None else Unknown(name, inner)
+
+
+def _data(kind: int, value: bytes) -> bytes:
+    return nested(kind, encode_value(value))
+
+
+# Attribute numbers below: enum nft_payload_attributes, nft_meta_attributes and so on, in the kernel's order.
+
+
+def _payload(e: Payload) -> list[bytes]:
+    return [u32(1, e.dreg), u32(2, e.base), u32(3, e.offset), u32(4, e.length)]
+
+
+def _meta(e: Meta) -> list[bytes]:
+    return [u32(2, e.key), u32(1, e.dreg)]
+
+
+def _meta_set(e: MetaSet) -> list[bytes]:
+    return [u32(2, e.key), u32(3, e.sreg)]
+
+
+def _ct(e: Ct) -> list[bytes]:
+    return [u32(2, e.key), u32(1, e.dreg)]
+
+
+def _fib(e: FibType) -> list[bytes]:
+    flags = _NFTA_FIB_F_SADDR if e.source else _NFTA_FIB_F_DADDR
+    return [u32(3, flags), u32(2, _NFT_FIB_RESULT_ADDRTYPE), u32(1, e.dreg)]
+
+
+def _cmp(e: Cmp) -> list[bytes]:
+    return [u32(1, e.sreg), u32(2, e.op), _data(3, e.data)]
+
+
+def _bitwise(e: Bitwise) -> list[bytes]:
+    length = len(e.mask)
+    return [u32(1, e.sreg), u32(2, e.dreg), u32(6, 0), u32(3, length), _data(4, e.mask), _data(5, e.xor)]
+
+
+def _immediate(e: Immediate) -> list[bytes]:
+    return [u32(1, e.dreg), _data(2, e.data)]
+
+
+def _immediate_verdict(e: ImmediateVerdict) -> list[bytes]:
+    return [u32(1, REG_VERDICT), nested(2, encode_verdict(e.verdict))]
+
+
+def _lookup(e: Lookup) -> list[bytes]:
+    parts = [u32(2, e.sreg)]
+    if e.dreg is not None:
+        parts.append(u32(3, e.dreg))
+    parts.append(text(1, e.set))
+    if e.inverted:
+        parts.append(u32(5, _NFT_LOOKUP_F_INV))
+    return parts
+
+
+def _numgen(e: Numgen) -> list[bytes]:
+    return [u32(1, e.dreg), u32(2, e.modulus), u32(3, _NFT_NG_RANDOM), u32(4, e.offset)]
+
+
+def _dnat(e: Dnat) -> list[bytes]:
+    # The ends of both ranges, and the flags that there are such, are the kernel's to add.
+    return [u32(1, _NFT_NAT_DNAT), u32(2, e.family), u32(3, e.address), u32(5, e.port)]
+
+
+def _masquerade(_: Masquerade) -> list[bytes]:
+    return [u32(1, _NF_NAT_RANGE_PROTO_RANDOM_FULLY)]
+
+
+def _reject(e: Reject) -> list[bytes]:
+    return [u32(1, _NFT_REJECT_ICMP_UNREACH), u8(2, e.icmp_code)]
+
+
+def _update(e: Update) -> list[bytes]:
+    return [u32(4, e.sreg), u32(3, _NFT_DYNSET_OP_UPDATE), text(1, e.set)]
+
+
+def _counter(_: Counter) -> list[bytes]:
+    return [u64(1, 0), u64(2, 0)]
+
+
+_ENCODERS: Mapping[type, tuple[str, Callable[..., list[bytes]]]] = {
+    Payload: ("payload", _payload),
+    Meta: ("meta", _meta),
+    MetaSet: ("meta", _meta_set),
+    Ct: ("ct", _ct),
+    FibType: ("fib", _fib),
+    Cmp: ("cmp", _cmp),
+    Bitwise: ("bitwise", _bitwise),
+    Immediate: ("immediate", _immediate),
+    ImmediateVerdict: ("immediate", _immediate_verdict),
+    Lookup: ("lookup", _lookup),
+    Numgen: ("numgen", _numgen),
+    Dnat: ("nat", _dnat),
+    Masquerade: ("masq", _masquerade),
+    Reject: ("reject", _reject),
+    Update: ("dynset", _update),
+    Counter: ("counter", _counter),
+}
+
+_Attributes = Mapping[int, bytes]
+
+
+def _read_payload(a: _Attributes) -> Expression | None:
+    return Payload(PayloadBase(to_int(a[2])), to_int(a[3]), to_int(a[4]), to_int(a[1])) if 1 in a else None
+
+
+def _read_meta(a: _Attributes) -> Expression:
+    key = MetaKey(to_int(a[2]))
+    return MetaSet(key, to_int(a[3])) if 3 in a else Meta(key, to_int(a[1]))
+
+
+def _read_ct(a: _Attributes) -> Expression | None:
+    return Ct(CtKey(to_int(a[2])), to_int(a[1])) if 1 in a and 3 not in a else None
+
+
+def _read_fib(a: _Attributes) -> Expression | None:
+    flags = to_int(a[3])
+    plain = to_int(a[2]) == _NFT_FIB_RESULT_ADDRTYPE and flags in (_NFTA_FIB_F_SADDR, _NFTA_FIB_F_DADDR)
+    return FibType(flags == _NFTA_FIB_F_SADDR, to_int(a[1])) if plain else None
+
+
+def _read_cmp(a: _Attributes) -> Expression | None:
+    data = decode_data(a[3])
+    return Cmp(CmpOp(to_int(a[2])), data, to_int(a[1])) if isinstance(data, bytes) else None
+
+
+def _read_bitwise(a: _Attributes) -> Expression | None:
+    if to_int(a.get(6, b"")):
+        return None  # a shift, or an operation newer than this
+    mask, xor = decode_data(a[4]), decode_data(a[5])
+    if isinstance(mask, Verdict) or isinstance(xor, Verdict):
+        return None
+    return Bitwise(mask, xor, to_int(a[1]), to_int(a[2]))
+
+
+def _read_immediate(a: _Attributes) -> Expression:
+    data = decode_data(a[2])
+    return ImmediateVerdict(data) if isinstance(data, Verdict) else Immediate(data, to_int(a[1]))
+
+
+def _read_lookup(a: _Attributes) -> Expression:
+    dreg = to_int(a[3]) if 3 in a else None
+    return Lookup(to_text(a[1]), to_int(a[2]), dreg, bool(to_int(a.get(5, b"")) & _NFT_LOOKUP_F_INV))
+
+
+def _read_numgen(a: _Attributes) -> Expression | None:
+    if to_int(a[3]) != _NFT_NG_RANDOM:
+        return None
+    return Numgen(to_int(a[2]), to_int(a.get(4, b"")), to_int(a[1]))
+
+
+def _read_nat(a: _Attributes) -> Expression | None:
+    flags = to_int(a.get(7, b""))
+    ours = _NF_NAT_RANGE_MAP_IPS | _NF_NAT_RANGE_PROTO_SPECIFIED
+    plain = to_int(a[1]) == _NFT_NAT_DNAT and flags & ~ours == 0 and a[3] == a.get(4, a[3]) and a[5] == a.get(6, a[5])
+    return Dnat(to_int(a[2]), to_int(a[3]), to_int(a[5])) if plain else None
+
+
+def _read_masquerade(a: _Attributes) -> Expression | None:
+    plain = to_int(a.get(1, b"")) == _NF_NAT_RANGE_PROTO_RANDOM_FULLY and 2 not in a
+    return Masquerade() if plain else None
+
+
+def _read_reject(a: _Attributes) -> Expression | None:
+    return Reject(to_int(a[2])) if to_int(a[1]) == _NFT_REJECT_ICMP_UNREACH else None
+
+
+def _read_update(a: _Attributes) -> Expression | None:
+    plain = to_int(a[3]) == _NFT_DYNSET_OP_UPDATE and 5 not in a and not to_int(a.get(6, b""))
+    return Update(to_text(a[1]), to_int(a[4])) if plain else None
+
+
+def _read_counter(_: _Attributes) -> Expression:
+    return Counter()
+
+
+_DECODERS: Mapping[str, Callable[[_Attributes], Expression | None]] = {
+    "payload": _read_payload,
+    "meta": _read_meta,
+    "ct": _read_ct,
+    "fib": _read_fib,
+    "cmp": _read_cmp,
+    "bitwise": _read_bitwise,
+    "immediate": _read_immediate,
+    "lookup": _read_lookup,
+    "numgen": _read_numgen,
+    "nat": _read_nat,
+    "masq": _read_masquerade,
+    "reject": _read_reject,
+    "dynset": _read_update,
+    "counter": _read_counter,
+}
