@@ -67,19 +67,30 @@ class Memory:
     """A data plane that keeps the Plans it was given."""
 
     quick: bool = True
+    told: bool = True
     plans: list[Plan] = field(default_factory=list)
     refused: dict[Key, str] = field(default_factory=dict)
+    alone: bool = False
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
         self.plans.append(assembly.plan())
         refused = {key: reason for key, reason in self.refused.items() if key in assembly.parts}
         return Applied(changed=True, refused=refused)
 
+    def fileno(self) -> int | None:
+        return None
+
+    def tampering(self) -> list[str]:
+        return []
+
     def sysctls(self, view: NodeView) -> Mapping[str, str]:
         return {}
 
-    def cleanup(self) -> None:
-        """Nothing was written."""
+    def remove_others(self) -> None:
+        self.alone = True
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     @property
     def backends(self) -> list[str]:

@@ -14,7 +14,7 @@ from fairway.agent.listeners import BindAddress
 from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.base.errors import Refused
-from fairway.plan.options import Options
+from fairway.plan.options import Mode, Options, parse_options
 
 HEAD = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
 
@@ -98,7 +98,7 @@ def test_what_kubeadm_writes_means_the_defaults(tmp_path):
     assert load_configuration(path, node_name="worker") == AgentConfig(
         node_name="worker",
         kubeconfig=Path("/var/lib/kube-proxy/kubeconfig.conf"),
-        options=Options(cluster_cidrs=(ip_network("10.10.0.0/16"),)),
+        options=parse_options(mode=Mode.NFTABLES, cluster_cidrs=["10.10.0.0/16"]),
     )
 
 
@@ -168,15 +168,18 @@ def test_the_name_given_on_the_command_line_wins():
         ({"clusterCIDRs": []}, "unknown field clusterCIDRs"),
         ({"iptables": {"syncperiod": "1s"}}, "unknown field iptables.syncperiod"),
         ({"conntrack": {"max": 1}}, "unknown field conntrack.max"),
-        ({"mode": "nftables"}, "mode: mode 'nftables' is not available; this release has only iptables"),
+        ({"mode": "ipvs"}, "mode: mode 'ipvs' is not available; the modes there are: nftables and iptables"),
         (
             {"detectLocalMode": "NodeCIDR"},
             "detectLocalMode: 'NodeCIDR' is not available; set ClusterCIDR and clusterCIDR",
         ),
         ({"iptables": {"masqueradeBit": 15}}, "iptables.masqueradeBit: 15 is not available; leave it at 14"),
-        ({"iptables": {"masqueradeAll": "yes"}}, "iptables.masqueradeAll must be true or false"),
-        ({"iptables": {"syncPeriod": 30}}, "iptables.syncPeriod must be a duration such as 30s"),
-        ({"iptables": {"syncPeriod": "30"}}, "iptables.syncPeriod: '30' is no duration such as 30s or 1h15m"),
+        ({"mode": "iptables", "iptables": {"masqueradeAll": "yes"}}, "iptables.masqueradeAll must be true or false"),
+        ({"mode": "iptables", "iptables": {"syncPeriod": 30}}, "iptables.syncPeriod must be a duration such as 30s"),
+        (
+            {"mode": "iptables", "iptables": {"syncPeriod": "30"}},
+            "iptables.syncPeriod: '30' is no duration such as 30s or 1h15m",
+        ),
         ({"iptables": []}, "iptables must be a mapping"),
         ({"conntrack": {"min": -1}}, "conntrack.min must not be negative"),
         ({"conntrack": {"min": True}}, "conntrack.min must be a whole number"),

@@ -38,7 +38,6 @@ class Backend:
         self.features = Features()
         self.refusal: Retry | None = None
         self.observed: dict = {}
-        self.cleaned = False
 
     def lower(self, plan: Plan) -> Ruleset:
         return lower(plan, self.features)
@@ -47,10 +46,6 @@ class Backend:
         if self.refusal is not None:
             raise self.refusal
         return diff(self.observed, ruleset)
-
-    def cleanup(self) -> Batch:
-        self.cleaned = True
-        return Batch()
 
 
 @pytest.fixture
@@ -122,11 +117,6 @@ def test_loopback_is_opened_only_for_node_ports_on_it(dataplane):
     closed = view_node(node(), parse_options(localhost_node_ports=False))
     assert dict(dataplane.sysctls(VIEW)) == {"net/ipv4/conf/all/route_localnet": "1"}
     assert dict(dataplane.sysctls(closed)) == {}
-
-
-def test_cleanup_is_the_backends(dataplane):
-    dataplane.cleanup()
-    assert dataplane._backend.cleaned
 
 
 def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):

@@ -3,8 +3,9 @@
 import pytest
 
 from fairway.agent.listeners import BindAddress
-from fairway.agent.options import AgentConfig, check_mode, default_node_name, parse_bind_address
+from fairway.agent.options import AgentConfig, default_node_name, parse_bind_address, parse_mode
 from fairway.base.errors import Refused
+from fairway.plan.options import Mode
 
 
 @pytest.mark.parametrize(
@@ -37,22 +38,23 @@ def test_a_port_out_of_range_is_refused(text):
         parse_bind_address("--flag", text, default_port=7)
 
 
-@pytest.mark.parametrize("mode", ["", "iptables"])
-def test_iptables_is_the_mode(mode):
-    check_mode("--proxy-mode", mode)
+@pytest.mark.parametrize(
+    ("text", "mode"), [("", Mode.NFTABLES), ("nftables", Mode.NFTABLES), ("iptables", Mode.IPTABLES)]
+)
+def test_nftables_is_the_mode_unless_iptables_is_asked_for(text, mode):
+    assert parse_mode("--proxy-mode", text) is mode
 
 
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
-        ("nftables", "--proxy-mode: mode 'nftables' is not available; this release has only iptables"),
-        ("ipvs", "--proxy-mode: mode 'ipvs' is not available; this release has only iptables"),
-        ("magic", "--proxy-mode: mode 'magic' is not available; the mode there is: iptables"),
+        ("ipvs", "--proxy-mode: mode 'ipvs' is not available; the modes there are: nftables and iptables"),
+        ("magic", "--proxy-mode: mode 'magic' is not available; the modes there are: nftables and iptables"),
     ],
 )
 def test_another_mode_is_refused_in_one_line(mode, message):
     with pytest.raises(Refused) as refused:
-        check_mode("--proxy-mode", mode)
+        parse_mode("--proxy-mode", mode)
     assert str(refused.value) == message
 
 

@@ -79,6 +79,8 @@ class Recorder:
 
     def __init__(self, *, quick: bool) -> None:
         self.quick = quick
+        self.told = False
+        self.strangers: list[str] = []
         self.threads: list[bool] = []
         self.changed: list[frozenset[Key] | None] = []
         self.refused: list[dict[Key, str]] = []
@@ -99,11 +101,21 @@ class Recorder:
         refused = self.refused.pop(0) if self.refused else {}
         return Applied(changed=written, total={"nat": 7}, written={"nat": 3 if written else 0}, refused=refused)
 
+    def fileno(self) -> int | None:
+        return None
+
+    def tampering(self) -> list[str]:
+        told, self.strangers = self.strangers, []
+        return told
+
     def sysctls(self, view: NodeView) -> Mapping[str, str]:
         return {}
 
-    def cleanup(self) -> None:
-        self.kernel = None
+    def remove_others(self) -> None:
+        """There are none."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Bench:

@@ -75,13 +75,17 @@ class Lab:
             self.api.put(obj)
         await self.api.announce()
 
+    @property
+    def mode(self) -> list[str]:
+        return ["--proxy-mode", "iptables", "--iptables-variant", self.variant]
+
     @asynccontextmanager
     async def agent(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """`fairway proxy` until the block ends."""
         main = "from fairway.cli.main import main; main()"
         flags = ["--kubeconfig", str(self.kubeconfig), "--hostname-override", "here", "--cluster-cidr", "10.10.0.0/16"]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", main, "proxy", *flags, "--iptables-variant", self.variant, *arguments
+            sys.executable, "-c", main, "proxy", *flags, *self.mode, *arguments
         )
         try:
             yield process

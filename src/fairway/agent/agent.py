@@ -8,14 +8,16 @@ import logging
 import os
 import signal
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from fairway.agent.addresses import local_addresses
 from fairway.agent.changes import ChangeTracker
-from fairway.agent.dataplane import Dataplane, IptablesDataplane
+from fairway.agent.dataplane import Dataplane, IptablesDataplane, NftDataplane
 from fairway.agent.events import EventType, make_event, node_reference, service_reference
 from fairway.agent.health import Answer, ProxyHealth, answer_healthz, answer_livez
+from fairway.agent.leftovers import remove_all
 from fairway.agent.listeners import BindAddress, Route, ServiceHealthListeners, serve
 from fairway.agent.metrics import CONTENT_TYPE, Metrics
 from fairway.agent.options import AgentConfig
@@ -28,7 +30,7 @@ from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
 from fairway.api.types import Key, Object
 from fairway.base.errors import FairwayError
 from fairway.base.text import one_line
-from fairway.plan.options import NodeView
+from fairway.plan.options import Mode, NodeView
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import Credentials, load_in_cluster, load_kubeconfig
@@ -72,9 +74,9 @@ def run(config: AgentConfig) -> int:
     return status
 
 
-def cleanup(config: AgentConfig) -> None:
-    """Remove the rules an agent left; needs no API server. Raises Unsupported or Retry."""
-    IptablesDataplane(config.variant).cleanup()
+def cleanup() -> None:
+    """Remove the rules an agent left in any mode; needs no API server. Raises Unsupported or Retry."""
+    remove_all()
 
 
 async def _run(config: AgentConfig) -> None:
@@ -82,13 +84,13 @@ async def _run(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    dataplane = IptablesDataplane(config.variant)
-    async with Client(_credentials(config), user_agent=USER_AGENT) as client, asyncio.TaskGroup() as group:
-        agent = Agent(config, client=client, dataplane=dataplane)
-        task = group.create_task(agent.run())
-        await stop.wait()
-        _log.info("stopping; the rules stay")
-        task.cancel()
+    with closing(_dataplane(config)) as dataplane:
+        async with Client(_credentials(config), user_agent=USER_AGENT) as client, asyncio.TaskGroup() as group:
+            agent = Agent(config, client=client, dataplane=dataplane)
+            task = group.create_task(agent.run())
+            await stop.wait()
+            _log.info("stopping; the rules stay")
+            task.cancel()
 
 
 class Agent:
@@ -107,6 +109,7 @@ class Agent:
         self._node_seen = asyncio.Event()
         self._unreported: asyncio.Queue[tuple[Key, str]] = asyncio.Queue(EVENTS_WAITING)
         self._frozen = False
+        self._alone = False
         self._service_health = ServiceHealthListeners(
             proxy_healthy=lambda: self._health.healthy(self._clock.now()), on_bind_failure=self._service_port_taken
         )
@@ -193,6 +196,9 @@ class Agent:
     # -- what follows from a write
 
     async def _applied(self, standing: Standing) -> None:
+        if not self._alone:
+            await asyncio.to_thread(self._dataplane.remove_others)
+            self._alone = True
         write_sysctls(self._dataplane.sysctls(standing.view))
         await self._service_health.sync(standing.health_checks, _health_check_hosts(standing.view))
         if not self._frozen:
@@ -270,6 +276,10 @@ class Agent:
             await self._client.create(EVENTS, event)
         except FairwayError as error:
             _log.info("event %s was not written: %s", reason, error)
+
+
+def _dataplane(config: AgentConfig) -> Dataplane:
+    return NftDataplane() if config.options.mode is Mode.NFTABLES else IptablesDataplane(config.variant)
 
 
 def _health_check_hosts(view: NodeView) -> list[str]:

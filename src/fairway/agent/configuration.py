@@ -22,13 +22,13 @@ from fairway.agent.options import (
     HEALTHZ_PORT,
     METRICS_PORT,
     AgentConfig,
-    check_mode,
     default_node_name,
     parse_bind_address,
+    parse_mode,
 )
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.base.errors import Refused
-from fairway.plan.options import Options, parse_options
+from fairway.plan.options import Mode, Options, parse_options
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 KIND = "KubeProxyConfiguration"
@@ -49,7 +49,7 @@ _KNOWN: Mapping[str, frozenset[str] | None] = {
     "mode": None,
     "iptables": frozenset({"masqueradeBit", "masqueradeAll", "localhostNodePorts", "syncPeriod", "minSyncPeriod"}),
     "ipvs": None,
-    "nftables": None,
+    "nftables": frozenset({"masqueradeBit", "masqueradeAll", "syncPeriod", "minSyncPeriod"}),
     "winkernel": None,
     "detectLocalMode": None,
     "detectLocal": frozenset({"bridgeInterface", "interfaceNamePrefix"}),
@@ -105,12 +105,13 @@ def parse_configuration(content: Any, *, node_name: str = "") -> AgentConfig:
         raise Refused(f"it must have apiVersion {API_VERSION} and kind {KIND}")
     fields = _Fields(content, "", known=frozenset(_KNOWN))
     _refuse_unsupported(fields)
-    iptables, conntrack, client = fields.part("iptables"), fields.part("conntrack"), fields.part("clientConnection")
+    mode = parse_mode("mode", fields.text("mode"))
+    of_mode, conntrack, client = fields.part(mode), fields.part("conntrack"), fields.part("clientConnection")
     kubeconfig = client.text("kubeconfig")
     return AgentConfig(
         node_name=node_name or fields.text("hostnameOverride") or default_node_name(),
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
-        options=_options(fields, iptables),
+        options=_options(fields, mode),
         healthz=parse_bind_address(
             "healthzBindAddress", fields.text("healthzBindAddress") or DEFAULT_HEALTHZ, default_port=HEALTHZ_PORT
         ),
@@ -118,7 +119,7 @@ def parse_configuration(content: Any, *, node_name: str = "") -> AgentConfig:
             "metricsBindAddress", fields.text("metricsBindAddress") or DEFAULT_METRICS, default_port=METRICS_PORT
         ),
         hard_fail=fields.flag("bindAddressHardFail", default=False),
-        sync_period_s=iptables.duration("syncPeriod", default=DEFAULT_SYNC_PERIOD_S) or DEFAULT_SYNC_PERIOD_S,
+        sync_period_s=of_mode.duration("syncPeriod", default=DEFAULT_SYNC_PERIOD_S) or DEFAULT_SYNC_PERIOD_S,
         conntrack=_conntrack(conntrack),
     )
 
@@ -182,22 +183,23 @@ class _Fields:
 
 
 def _refuse_unsupported(fields: _Fields) -> None:
-    check_mode("mode", fields.text("mode"))
-    mode = fields.text("detectLocalMode")
-    if mode not in ("", "ClusterCIDR"):
-        raise Refused(f"detectLocalMode: {mode!r} is not available; set ClusterCIDR and clusterCIDR")
-    bit = fields.part("iptables").number("masqueradeBit", default=_MASQUERADE_BIT)
-    if bit != _MASQUERADE_BIT:
-        raise Refused(f"iptables.masqueradeBit: {bit} is not available; leave it at {_MASQUERADE_BIT}")
+    detect = fields.text("detectLocalMode")
+    if detect not in ("", "ClusterCIDR"):
+        raise Refused(f"detectLocalMode: {detect!r} is not available; set ClusterCIDR and clusterCIDR")
+    for part in Mode:
+        bit = fields.part(part).number("masqueradeBit", default=_MASQUERADE_BIT)
+        if bit != _MASQUERADE_BIT:
+            raise Refused(f"{part}.masqueradeBit: {bit} is not available; leave it at {_MASQUERADE_BIT}")
 
 
-def _options(fields: _Fields, iptables: _Fields) -> Options:
+def _options(fields: _Fields, mode: Mode) -> Options:
     bind = _bind_address(fields)
     cluster_cidr, node_ports = fields.text("clusterCIDR"), fields.texts("nodePortAddresses")
-    masquerade_all = iptables.flag("masqueradeAll", default=False)
-    localhost = iptables.flag("localhostNodePorts", default=True)
+    masquerade_all = fields.part(mode).flag("masqueradeAll", default=False)
+    localhost = fields.part(Mode.IPTABLES).flag("localhostNodePorts", default=True)
     try:
         return parse_options(
+            mode=mode,
             cluster_cidrs=[cluster_cidr],
             node_port_addresses=node_ports,
             node_addresses=[bind] if bind else [],

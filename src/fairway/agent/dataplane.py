@@ -1,12 +1,13 @@
-"""What the agent asks of a data plane, and the iptables one behind it."""
+"""What the agent asks of a data plane, and the two there are."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fairway.agent.leftovers import remove_leftovers
 from fairway.agent.sysctls import ROUTE_LOCALNET
 from fairway.api.types import Key
 from fairway.base.errors import Retry
@@ -14,8 +15,9 @@ from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.diff import Batch
 from fairway.dataplane.ipt.frame import accepts_localhost
 from fairway.dataplane.ipt.ruleset import Ruleset
+from fairway.dataplane.nft.backend import NftBackend
 from fairway.plan.assembly import Assembly
-from fairway.plan.options import NodeView
+from fairway.plan.options import Mode, NodeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +26,12 @@ class Applied:
 
     refused: by Service, why the kernel did not take it; of these it holds what it held before, or nothing. Everything
     else is in.
+    tampering: what somebody else had done to the rules, which is undone.
     """
 
     changed: bool
     refused: Mapping[Key, str] = field(default_factory=dict)
+    tampering: Sequence[str] = ()
     total: Mapping[str, int] = field(default_factory=dict)
     written: Mapping[str, int] = field(default_factory=dict)
 
@@ -44,10 +48,12 @@ class Dataplane(Protocol):
     """Brings the kernel to a Plan, whatever is there. Blocks; the agent calls it from one thread at a time.
 
     quick: whether an apply of what changed takes no longer than a hop to another thread would, a millisecond or so: it
-    is then called in the event loop itself.
+    is then called in the event loop itself. told: whether the kernel tells of what others do to the rules, so that an
+    unchanged kernel need hardly ever be looked at.
     """
 
     quick: bool
+    told: bool
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
         """Make the kernel hold what `assembly` says.
@@ -58,17 +64,26 @@ class Dataplane(Protocol):
         the assembly is. Raises ServiceRefused, Retry where it may work later, Unsupported where it never will.
         """
 
+    def fileno(self) -> int | None:
+        """A file that is readable when somebody may have done something to the rules; None where there is none yet."""
+
+    def tampering(self) -> Sequence[str]:
+        """What others did to the rules since it was last asked; the next apply undoes it if it is of everything."""
+
     def sysctls(self, view: NodeView) -> Mapping[str, str]:
         """Kernel settings, by path under /proc/sys, that the rules on this node rely on; made once they stand."""
 
-    def cleanup(self) -> None:
-        """Remove everything it ever wrote, and nothing else."""
+    def remove_others(self) -> None:
+        """Remove what agents in other modes left in the kernel; to be called once its own rules stand."""
+
+    def close(self) -> None:
+        """Let go of the kernel; the rules stay."""
 
 
 class IptablesDataplane:
     """A Dataplane by way of iptables-save and iptables-restore: it finds out itself what changed."""
 
-    quick = False
+    quick = told = False
 
     def __init__(self, variant: Variant) -> None:
         self._backend = IptablesBackend(variant)
@@ -84,11 +99,53 @@ class IptablesDataplane:
             raise ServiceRefused(str(error), service=Key(owner.namespace, owner.service)) from error
         return Applied(changed=bool(batch), total=_rules_by_table(ruleset), written=_written_by_table(batch))
 
+    def fileno(self) -> int | None:
+        return None
+
+    def tampering(self) -> Sequence[str]:
+        return ()
+
     def sysctls(self, view: NodeView) -> Mapping[str, str]:
         return {ROUTE_LOCALNET: "1"} if accepts_localhost(view) else {}
 
-    def cleanup(self) -> None:
-        self._backend.cleanup()
+    def remove_others(self) -> None:
+        remove_leftovers(Mode.IPTABLES)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class NftDataplane:
+    """A Dataplane over netlink, with the kernel's own word on who changes what."""
+
+    quick = told = True
+
+    def __init__(self) -> None:
+        self._backend = NftBackend()
+
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
+        sync = self._backend.apply(assembly, changed)
+        return Applied(
+            changed=sync.changed,
+            refused=sync.refused,
+            tampering=[str(each) for each in sync.tampering],
+            written={"elements": sync.elements, "messages": sync.messages},
+        )
+
+    def fileno(self) -> int | None:
+        return self._backend.fileno()
+
+    def tampering(self) -> Sequence[str]:
+        return [str(each) for each in self._backend.tampering()]
+
+    def sysctls(self, view: NodeView) -> Mapping[str, str]:
+        return {}
+
+    def remove_others(self) -> None:
+        remove_leftovers(Mode.NFTABLES)
+
+    def close(self) -> None:
+        self._backend.close()
 
 
 def _rules_by_table(ruleset: Ruleset) -> Mapping[str, int]:

@@ -11,15 +11,14 @@ from fairway.agent.listeners import BindAddress
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.base.errors import Refused
 from fairway.dataplane.ipt.backend import Variant
-from fairway.plan.options import Options
+from fairway.plan.options import Mode, Options, parse_options
 
 HEALTHZ_PORT = 10256
 METRICS_PORT = 10249
 DEFAULT_HEALTHZ = f"0.0.0.0:{HEALTHZ_PORT}"
 DEFAULT_METRICS = f"127.0.0.1:{METRICS_PORT}"
 DEFAULT_SYNC_PERIOD_S = 30.0
-
-MODE_IPTABLES = "iptables"
+DEFAULT_MODE = Mode.NFTABLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class AgentConfig:
     node_name: str
     kubeconfig: Path | None = None
     master: str = ""
-    options: Options = field(default_factory=Options)
+    options: Options = field(default_factory=lambda: parse_options(mode=DEFAULT_MODE))
     variant: Variant = Variant.AUTO
     healthz: BindAddress | None = field(default_factory=lambda: BindAddress(host="0.0.0.0", port=HEALTHZ_PORT))  # noqa: S104
     metrics: BindAddress | None = field(default_factory=lambda: BindAddress(host="127.0.0.1", port=METRICS_PORT))
@@ -67,11 +66,13 @@ def parse_bind_address(name: str, text: str, *, default_port: int) -> BindAddres
     return BindAddress(host=str(address), port=number)
 
 
-def check_mode(name: str, mode: str) -> None:
-    """Raises Refused for a proxy mode other than iptables; "" is the default."""
-    if mode not in ("", MODE_IPTABLES):
-        known = "this release has only iptables" if mode in ("nftables", "ipvs") else "the mode there is: iptables"
-        raise Refused(f"{name}: mode {mode!r} is not available; {known}")
+def parse_mode(name: str, text: str) -> Mode:
+    """A proxy mode; "" is the default. Raises Refused for any other than the two there are."""
+    try:
+        return Mode(text) if text else DEFAULT_MODE
+    except ValueError:
+        known = " and ".join(Mode)
+        raise Refused(f"{name}: mode {text!r} is not available; the modes there are: {known}") from None
 
 
 def _split_port(text: str) -> tuple[str, str | None]:

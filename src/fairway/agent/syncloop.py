@@ -19,6 +19,7 @@ from fairway.agent.dataplane import Applied, Dataplane, ServiceRefused
 from fairway.agent.health import ProxyHealth
 from fairway.agent.metrics import Metrics
 from fairway.agent.overview import NoteBook, Overview
+from fairway.agent.repairs import RepairLimit
 from fairway.agent.step import Step, Target, unknown_node
 from fairway.api.core import Node
 from fairway.api.types import Key
@@ -31,6 +32,10 @@ from fairway.watch.reflector import Backoff
 
 _log = logging.getLogger(__name__)
 
+TOLD_PERIOD_S = 600.0
+"""How often the kernel is looked at by a data plane that is told of changes: only in case it was not told."""
+MENTIONED_CHANGES = 3
+"""So many of what others did are named in one line of the log."""
 RECONCILE_SHARE = 20
 """An unchanged kernel is looked at again after at least this many times what the last look took: 5 % of a CPU."""
 
@@ -134,6 +139,10 @@ class SyncLoop:
         self._failures = 0
         self._complaint = ""
         self._due_s = 0.0
+        self._repairs = RepairLimit()
+        self._repair_due_s = 0.0
+        self._undone: list[str] = []
+        self._listening: int | None = None
 
     def change_seen(self) -> None:
         """Something the Plan may depend on changed: have it synced."""
@@ -148,14 +157,21 @@ class SyncLoop:
         Raises Unsupported where this machine can never hold the rules.
         """
         self._due_s = self._clock.monotonic_s()
-        while True:
-            self._trigger.clear()
-            await self.sync()
-            await self._trigger.wait(self._due_s - self._clock.monotonic_s())
+        try:
+            while True:
+                self._trigger.clear()
+                await self.sync()
+                self._listen()
+                await self._trigger.wait(self._due_s - self._clock.monotonic_s())
+        finally:
+            self._stop_listening()
 
     async def sync(self) -> None:
         """Take up what changed and bring the kernel to it; nothing to do where all is as it was."""
         started_s = self._clock.monotonic_s()
+        self._heed(self._dataplane.tampering())
+        if self._undone and self._repair_due_s <= started_s:
+            self._unknown = True
         reconcile = started_s >= self._due_s
         node = self._known_node()
         options = await self._options(node, anew=reconcile)
@@ -183,6 +199,9 @@ class SyncLoop:
         else:
             self._succeed(step, applied, started_s)
             await self._follow(everything=everything, applied=applied)
+            # The kernel has told of our own commit too; whoever committed besides is not to wait for the next one.
+            if self._heed(self._dataplane.tampering()):
+                self._trigger.fire()
 
     async def _apply(self, changed: frozenset[Key] | None) -> Applied:
         if changed is not None and self._dataplane.quick:
@@ -192,12 +211,17 @@ class SyncLoop:
     def _succeed(self, step: Step, applied: Applied, started_s: float) -> None:
         now, ended_s = self._clock.now(), self._clock.monotonic_s()
         took_s = ended_s - started_s
-        if applied.changed and not self._unknown and not self._target.dirty:
+        self._heed(applied.tampering)
+        if self._undone:
+            _log.warning("somebody else changed our rules: %s; repaired", one_line("; ".join(self._undone)))
+        elif applied.changed and not self._unknown and not self._target.dirty:
             _log.warning("rules were changed by someone else; they are repaired")
+        self._undone.clear()
         if self._failures:
             _log.info("rules are written again after %d failures", self._failures)
         self._unknown, self._failures, self._complaint = False, 0, ""
-        self._due_s = ended_s + max(self._settings.period_s, RECONCILE_SHARE * took_s)
+        period_s = TOLD_PERIOD_S if self._dataplane.told else self._settings.period_s
+        self._due_s = ended_s + max(period_s, RECONCILE_SHARE * took_s)
         family = self._settings.family
         self._health.updated(family, now)
         self._metrics.synced(family, took_s=took_s, full=step.full, now=now)
@@ -257,6 +281,34 @@ class SyncLoop:
         if str(error) != self._complaint:
             self._complaint = str(error)
             _log.error("rules could not be written: %s; trying again", one_line(str(error)))
+
+    def _heed(self, tampering: Sequence[str]) -> bool:
+        """Have undone what others did to the rules, at once if the limit lets; whether there was anything."""
+        if not tampering:
+            return False
+        if not self._undone:
+            now_s = self._clock.monotonic_s()
+            self._repair_due_s = now_s + self._repairs.wait_s(now_s)
+            self._due_s = min(self._due_s, self._repair_due_s)
+        self._undone += tampering[: MENTIONED_CHANGES - len(self._undone)]
+        return True
+
+    def _listen(self) -> None:
+        """Wake up when the kernel tells of a change to the rules."""
+        number = self._dataplane.fileno()
+        if number is not None:
+            self._listening = number
+            asyncio.get_running_loop().add_reader(number, self._told)
+
+    def _told(self) -> None:
+        """Nobody reads it until the next sync does."""
+        self._stop_listening()
+        self._trigger.fire()
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+            self._listening = None
 
     def _known_node(self) -> Node:
         """The Node as last seen: one that was deleted leaves its rules as they were."""

@@ -15,13 +15,13 @@ from fairway.agent.configuration import load_configuration, parse_duration
 from fairway.agent.options import (
     DEFAULT_HEALTHZ,
     DEFAULT_METRICS,
+    DEFAULT_MODE,
     HEALTHZ_PORT,
     METRICS_PORT,
-    MODE_IPTABLES,
     AgentConfig,
-    check_mode,
     default_node_name,
     parse_bind_address,
+    parse_mode,
 )
 from fairway.base.errors import Refused
 from fairway.dataplane.ipt.backend import Variant
@@ -37,8 +37,13 @@ _WITH_CONFIG = {"config", "hostname_override", "cleanup", "iptables_variant", "m
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Where the API server is. [default: in-cluster]")
 @click.option("--master", default="", metavar="URL", help="The API server, in place of the kubeconfig's.")
 @click.option("--hostname-override", default="", metavar="NODE", help="This node's name. [default: the host's]")
-@click.option("--proxy-mode", default=MODE_IPTABLES, show_default=True, metavar="MODE", help="iptables.")
+@click.option(
+    "--proxy-mode", default=DEFAULT_MODE.value, show_default=True, metavar="MODE", help="nftables or iptables."
+)
 @click.option("--cluster-cidr", multiple=True, metavar="CIDR[,CIDR]", help="The pod network.")
+@click.option(
+    "--service-cidr", multiple=True, metavar="CIDR[,CIDR]", help="Where clusterIPs are; unknown ones are dropped."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="A KubeProxyConfiguration; flags then do not count.")
 @click.option("--masquerade-all", is_flag=True, help="Rewrite the source of everything sent to a clusterIP.")
 @click.option("--nodeport-addresses", multiple=True, metavar="CIDR|primary", help="Addresses that take node ports.")
@@ -70,6 +75,7 @@ def proxy(
     hostname_override: str,
     proxy_mode: str,
     cluster_cidr: tuple[str, ...],
+    service_cidr: tuple[str, ...],
     config: Path | None,
     masquerade_all: bool,
     nodeport_addresses: tuple[str, ...],
@@ -92,7 +98,6 @@ def proxy(
         agent_config = load_configuration(config, node_name=hostname_override.strip().lower())
         _warn_of_ignored(ctx)
     else:
-        check_mode("--proxy-mode", proxy_mode)
         sync_period_s = parse_duration("--iptables-sync-period", iptables_sync_period)
         if sync_period_s <= 0:
             raise Refused("--iptables-sync-period: must be greater than 0")
@@ -100,7 +105,9 @@ def proxy(
             node_name=hostname_override.strip().lower() or default_node_name(),
             kubeconfig=kubeconfig,
             options=parse_options(
+                mode=parse_mode("--proxy-mode", proxy_mode),
                 cluster_cidrs=cluster_cidr,
+                service_cidrs=service_cidr,
                 node_port_addresses=nodeport_addresses,
                 masquerade_all=masquerade_all,
                 localhost_node_ports=iptables_localhost_nodeports,
@@ -112,7 +119,7 @@ def proxy(
         )
     agent_config = replace(agent_config, master=master, variant=Variant(iptables_variant))
     if cleanup:
-        remove_rules(agent_config)
+        remove_rules()
         return
     sys.exit(run(agent_config))
 

@@ -49,14 +49,21 @@ _TIMEOUT_S = 30
 class NetlinkSocket:
     """A socket of NETLINK_NETFILTER. Not for several threads at once.
 
-    namespace: a file descriptor of the network namespace to open it in, None for the caller's. groups: multicast groups
-    to hear. Raises Unsupported for a kernel without nf_tables.
+    namespace: a file descriptor of the network namespace to open it in, None for the caller's.
+    Raises Unsupported for a kernel without nf_tables.
 
     messages, bytes: of all batches that were sent, ever.
     """
 
-    def __init__(self, *, namespace: int | None = None, groups: Sequence[int] = ()) -> None:
+    def __init__(self, *, namespace: int | None = None) -> None:
         self._socket = _open(namespace)
+        try:
+            self._prepare()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _prepare(self) -> None:
         # Not Python's timeout, which would wait before every read, also those that must not wait.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT.pack(_TIMEOUT_S, 0))
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
@@ -65,8 +72,6 @@ class NetlinkSocket:
         self._sequence = 0
         self._send_room = self._receive_room = 0
         self.messages = self.bytes = 0
-        for group in groups:
-            self.join(group)
 
     @property
     def port(self) -> int:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
+from socket import AF_INET, AF_INET6, inet_pton
 
 from msgspec import Struct
 
@@ -26,6 +27,7 @@ from fairway.base.addresses import Family, IPAddress
 from fairway.dataplane.nft.ruleset import SetSpec
 from fairway.flow.packet import Protocol
 from fairway.netlink.userdata import Field, meta_field, numgen_field, payload_field
+from fairway.plan.model import Backend
 
 COMMENT = "Kubernetes Services, written by fairway"
 
@@ -193,8 +195,14 @@ def door_key(address: IPAddress, protocol: Protocol, port: int) -> bytes:
     return address.packed + _PROTOCOLS[protocol] + _PORTS[port]
 
 
-def endpoint_value(address: IPAddress, port: int) -> bytes:
-    return address.packed + _PORTS[port]
+def endpoint_value(backend: Backend) -> bytes:
+    """Address and port, as the values of the maps of backends."""
+    return host_bytes(backend) + _PORTS[backend.port]
+
+
+def host_bytes(backend: Backend) -> bytes:
+    """Its address: what `address.packed` is, in a tenth of the time."""
+    return inet_pton(AF_INET6 if ":" in backend.host else AF_INET, backend.host)
 
 
 def slot_key(slot: int) -> bytes:

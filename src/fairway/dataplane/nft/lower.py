@@ -221,7 +221,7 @@ class _Lowering:
                 continue
             some = values.get(id(backends))
             if some is None:
-                some = values[id(backends)] = [endpoint_value(each.address, each.port) for each in backends.choices]
+                some = values[id(backends)] = [endpoint_value(each) for each in backends.choices]
             elements.update({key + slot_key(slot): value for slot, value in enumerate(some, first)})
 
     def _add_short_cut(self, key: bytes, ways: _Ways, *, nodeport: bool) -> None:
@@ -248,7 +248,7 @@ class _Lowering:
         if any(door.kind is not DoorKind.CLUSTER_IP and _may_keep(door) for door in port.doors):
             local = port.cluster
         for backend in (*local, *port.local):
-            packed = backend.address.packed
+            packed = layout.host_bytes(backend)
             self._shared.add((layout.HAIRPINS, packed + packed + port_key(port.name.protocol, backend.port)))
 
 
