@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fairway.cli.options import output, print_json
-from fairway.cluster.bench import LIMITS_S, Figure, bench_lab
+from fairway.cluster.bench.lab import LIMITS_S, Figure, bench_lab
 
 _MEANING = {
     "up": "fairway up: four nodes Ready and kubectl answers",
