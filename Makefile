@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check setup clean tools
+.PHONY: demo test check setup clean tools test-tools
 
 demo: setup
 	$(BIN)/fairway demo
 
 # Everything: the static checks, the unit tests, the kernel and the whole lab.
-test: $(VENV)/dev.done tools
+test: $(VENV)/dev.done test-tools
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
 
@@ -30,6 +30,9 @@ setup: $(VENV)/runtime.done tools
 # Programs of the host: installed where root and missing, named where not root and missing.
 tools:
 	@sh scripts/tools.sh
+
+test-tools:
+	@sh scripts/tools.sh --tests
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh scripts/tools.sh python3-venv

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that the programs Fairway runs are there: as root the missing ones are installed from the
-# distribution (Debian), otherwise they are named. Arguments: further packages wanted.
+# distribution (Debian), otherwise they are named. Arguments: further packages wanted; --tests for what only tests run.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -11,7 +11,9 @@ add() { # package
 want() { # program package
     command -v "$1" >/dev/null 2>&1 || add "$2"
 }
-for package in "$@"; do add "$package"; done
+for package in "$@"; do
+    case "$package" in --tests) want nft nftables ;; *) add "$package" ;; esac
+done
 want iptables-restore iptables
 want conntrack conntrack
 want ip iproute2

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.table import Table
 
-from fairway.cli.options import output, print_json
+from fairway.api.core import ServiceType
+from fairway.cli.options import F, output, print_json
+from fairway.cluster.bench.connect import ConnectOptions, bench_connect
 from fairway.cluster.bench.lab import LIMITS_S, Figure, bench_lab
+from fairway.cluster.bench.planes import Plane
+from fairway.cluster.bench.program import ProgramOptions, bench_program
 
 _MEANING = {
     "up": "fairway up: four nodes Ready and kubectl answers",
@@ -15,6 +22,21 @@ _MEANING = {
     "probe_to_rules": "a probe fails: the last rule gone on every node",
     "demo": "fairway demo, all claims",
 }
+
+
+def _numbers(flag: str, default: str, least: int, text: str) -> Callable[[F], F]:
+    """An option of whole numbers from `least` on, with commas between; it comes as a tuple."""
+
+    def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+        try:
+            numbers = tuple(int(word) for word in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 100,1000") from None
+        if min(numbers) < least:
+            raise click.BadParameter(f"{min(numbers)} is below {least}")
+        return numbers
+
+    return click.option(flag, default=default, show_default=True, metavar="N[,N...]", callback=parse, help=text)
 
 
 @click.group()
@@ -31,20 +53,182 @@ def lab(runs: int, demo: bool, output: str) -> None:
 
     Medians in seconds, with every run beside them.
     """
-    console = Console(stderr=True, highlight=False)
-    figures = bench_lab(runs=runs, with_demo=demo, say=lambda line: console.print(line, style="dim"))
+    figures = bench_lab(runs=runs, with_demo=demo, say=_teller())
     if output == "json":
         print_json({"runs": runs, **{figure.name: figure.to_json() for figure in figures}})
     else:
         _print(figures)
 
 
+@bench.command()
+@_numbers("--services", "100,1000,10000", 1, "How many Services.")
+@_numbers("--endpoints", "10", 1, "How many endpoints each has.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice([ServiceType.CLUSTER_IP.value, ServiceType.NODE_PORT.value]),
+    default=ServiceType.CLUSTER_IP.value,
+    show_default=True,
+    help="Of the Services.",
+)
+@click.option("--changes", type=click.IntRange(0, 100_000), default=200, show_default=True, help="Single changes.")
+@click.option(
+    "--baseline-services",
+    type=click.IntRange(0),
+    default=2000,
+    show_default=True,
+    help="At how many Services kube-proxy's rules are measured too; 0 for not at all.",
+)
+@click.option("--runs", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs of that comparison.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses which Services change.")
+@output
+def program(
+    services: tuple[int, ...],
+    endpoints: tuple[int, ...],
+    kind: str,
+    changes: int,
+    baseline_services: int,
+    runs: int,
+    seed: int,
+    output: str,
+) -> None:
+    """How long the nftables data plane takes for all Services at once, for one change, and after a restart.
+
+    In network namespaces of its own, without a cluster.
+    """
+    options = ProgramOptions(
+        services=services,
+        endpoints=endpoints,
+        type=ServiceType(kind),
+        changes=changes,
+        baseline_services=baseline_services or None,
+        runs=runs,
+        seed=seed,
+    )
+    report = bench_program(options, say=_teller())
+    print_json(report) if output == "json" else _print_program(report)
+
+
+@bench.command()
+@_numbers("--services", "10,1000,10000,30000", 2, "How many Services.")
+@click.option("--endpoints", type=click.IntRange(1, 100), default=1, show_default=True, help="Endpoints of each.")
+@click.option(
+    "--connects", type=click.IntRange(1, 20_000), default=3000, show_default=True, help="Connections of each kind."
+)
+@click.option(
+    "--plane",
+    "planes",
+    type=click.Choice([plane.value for plane in Plane]),
+    multiple=True,
+    help="Only these; may be repeated. All by default.",
+)
+@click.option(
+    "--load-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds nft or iptables-restore may take; what takes longer is left out.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds of connecting, after which it ends with what there is.",
+)
+@output
+def connect(
+    services: tuple[int, ...],
+    endpoints: int,
+    connects: int,
+    planes: tuple[str, ...],
+    load_limit: float,
+    limit: float,
+    output: str,
+) -> None:
+    """What a Service costs a connection's first packet, by data plane and number of Services.
+
+    In network namespaces of its own, without a cluster.
+    """
+    options = ConnectOptions(
+        services=services,
+        endpoints=endpoints,
+        connects=connects,
+        planes=tuple(plane for plane in Plane if not planes or plane.value in planes),
+        load_limit_s=load_limit,
+        limit_s=limit,
+    )
+    report = bench_connect(options, say=_teller())
+    print_json(report) if output == "json" else _print_connect(report)
+
+
+def _teller() -> Callable[[str], None]:
+    """Says progress on standard error."""
+    console = Console(stderr=True, highlight=False)
+    return lambda line: console.print(line, style="dim", markup=False)
+
+
 def _print(figures: list[Figure]) -> None:
-    table = Table()
-    for column in ("what", "median", "should be below", "runs"):
-        table.add_column(column)
+    table = _table("what", "median", "should be below", "runs")
     for figure in figures:
         values = figure.to_json()
         runs = " ".join(f"{value:.3f}" for value in figure.seconds)
         table.add_row(_MEANING[figure.name], f"{values['median_s']:.3f} s", f"{LIMITS_S[figure.name]} s", runs)
     Console().print(table)
+
+
+def _print_program(report: dict[str, Any]) -> None:
+    table = _compact("Services", "each", "compile", "build", "commit", "total s", "p50", "p99 ms", "restart s", "MB")
+    for run in report["runs"]:
+        seconds, change, restart = run["seconds"], run["change"], run["restart"]
+        table.add_row(
+            str(run["services"]),
+            str(run["endpoints"]),
+            *(f"{seconds[part]:.3f}" for part in ("compile", "build", "commit", "total")),
+            *("-" if change[part] is None else f"{change[part] * 1000:.2f}" for part in ("p50_s", "p99_s")),
+            f"{restart['seconds']:.3f}" + (f", {restart['messages']} sent" if restart["messages"] else ""),
+            f"{run['rss_mb']:.0f}",
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    if report.get("exponent") is not None:
+        console.print(f"total grows as Services to the power of {report['exponent']}")
+    for baseline, ratio in {str(run["baseline"]): (run["baseline"], run["ratio"]) for run in report["runs"]}.values():
+        if baseline is not None:
+            console.print(_baseline_line(baseline, ratio), markup=False)
+
+
+def _baseline_line(baseline: dict[str, Any], ratio: float | None) -> str:
+    what = f"{baseline['services']} Services with {baseline['endpoints']} endpoints each: {baseline['what']}"
+    if baseline["seconds"] is None:
+        return what
+    times = f", {ratio} times as long" if ratio is not None else ""
+    return f"{what}: {baseline['seconds']:.3f} s; fairway: {baseline['fairway_seconds']:.3f} s{times}"
+
+
+def _print_connect(report: dict[str, Any]) -> None:
+    table = _compact("plane", "Services", "first packet", "p50 us", "p99 us", "/ bare", "/ kp nft")
+    for cell in report["cells"]:
+        table.add_row(
+            cell["plane"],
+            str(cell["services"] or "-"),
+            f"{cell['protocol']} {cell['via']}",
+            *("-" if cell[name] is None else f"{cell[name]:.1f}" for name in ("p50_us", "p99_us")),
+            *("-" if cell[name] is None else f"{cell[name]:.2f}" for name in ("ratio_to_bare", "ratio_to_kube_proxy")),
+        )
+    Console(highlight=False).print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _compact(*columns: str) -> Table:
+    """For many columns in 80 characters; words to the left, numbers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("plane", "first packet") else "right", no_wrap=True)
+    return table

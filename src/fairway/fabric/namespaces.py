@@ -57,15 +57,15 @@ def needs_user_namespace() -> bool:
     return True
 
 
-def leave_machine() -> None:
-    """Give the calling process the lab's own namespaces; the pid namespace begins with its next child.
+def leave_machine(namespaces: Namespace = LAB_NAMESPACES) -> None:
+    """Give the calling process namespaces of its own, a lab's by default; a pid namespace begins with its next child.
 
     A caller without the privilege becomes root of a user namespace in which it is the only user. Raises Unsupported.
     """
     user, group = os.geteuid(), os.getegid()
     rootless = needs_user_namespace()
     try:
-        unshare(LAB_NAMESPACES | Namespace.USER if rootless else LAB_NAMESPACES)
+        unshare(namespaces | Namespace.USER if rootless else namespaces)
         if rootless:
             # One user and one group are all that user_namespaces(7) lets an unprivileged process map.
             Path("/proc/self/setgroups").write_text("deny")

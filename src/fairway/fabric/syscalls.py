@@ -14,6 +14,7 @@ from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 """linux/prctl.h"""
 
@@ -135,6 +136,11 @@ def keep_mounts_private() -> None:
 def set_process_name(name: str) -> None:
     """What `ps` and /proc/PID/comm show; the kernel keeps 15 bytes."""
     _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill the calling process when the thread that forked it ends, however that ends."""
+    _check(_libc.prctl(ctypes.c_int(_PR_SET_PDEATHSIG), ctypes.c_ulong(signal.SIGKILL), 0, 0, 0))
 
 
 def signal_descriptor(numbers: Iterable[signal.Signals]) -> int:
