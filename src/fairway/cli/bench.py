@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from fairway.api.core import ServiceType
 from fairway.cli.options import F, output, print_json
+from fairway.cluster.bench import plot as plots
 from fairway.cluster.bench.connect import ConnectOptions, bench_connect
 from fairway.cluster.bench.lab import LIMITS_S, Figure, bench_lab
 from fairway.cluster.bench.planes import Plane
@@ -37,6 +39,19 @@ def _numbers(flag: str, default: str, least: int, text: str) -> Callable[[F], F]
         return numbers
 
     return click.option(flag, default=default, show_default=True, metavar="N[,N...]", callback=parse, help=text)
+
+
+def _plot_file(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() not in plots.SUFFIXES:
+        raise click.BadParameter(f"{str(value)!r} should end in {' or '.join(plots.SUFFIXES)}")
+    return value
+
+
+def _plot(function: F) -> F:
+    """--plot FILE."""
+    text = "Draw the figures as well; the name's end, .png or .svg, says how."
+    file = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option("--plot", type=file, metavar="FILE", callback=_plot_file, help=text)(function)
 
 
 @click.group()
@@ -81,6 +96,7 @@ def lab(runs: int, demo: bool, output: str) -> None:
 )
 @click.option("--runs", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs of that comparison.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses which Services change.")
+@_plot
 @output
 def program(
     services: tuple[int, ...],
@@ -90,12 +106,15 @@ def program(
     baseline_services: int,
     runs: int,
     seed: int,
+    plot: Path | None,
     output: str,
 ) -> None:
     """How long the nftables data plane takes for all Services at once, for one change, and after a restart.
 
     In network namespaces of its own, without a cluster.
     """
+    if plot is not None:
+        plots.need_matplotlib()
     options = ProgramOptions(
         services=services,
         endpoints=endpoints,
@@ -106,6 +125,8 @@ def program(
         seed=seed,
     )
     report = bench_program(options, say=_teller())
+    if plot is not None:
+        plots.plot_program(report, plot)
     print_json(report) if output == "json" else _print_program(report)
 
 
@@ -136,6 +157,7 @@ def program(
     show_default=True,
     help="Seconds of connecting, after which it ends with what there is.",
 )
+@_plot
 @output
 def connect(
     services: tuple[int, ...],
@@ -144,12 +166,15 @@ def connect(
     planes: tuple[str, ...],
     load_limit: float,
     limit: float,
+    plot: Path | None,
     output: str,
 ) -> None:
     """What a Service costs a connection's first packet, by data plane and number of Services.
 
     In network namespaces of its own, without a cluster.
     """
+    if plot is not None:
+        plots.need_matplotlib()
     options = ConnectOptions(
         services=services,
         endpoints=endpoints,
@@ -159,6 +184,8 @@ def connect(
         limit_s=limit,
     )
     report = bench_connect(options, say=_teller())
+    if plot is not None:
+        plots.plot_connect(report, plot)
     print_json(report) if output == "json" else _print_connect(report)
 
 
