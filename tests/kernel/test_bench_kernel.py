@@ -100,7 +100,7 @@ def test_a_load_that_takes_too_long_is_told() -> None:
 
 
 def test_connections_get_through_every_plane_that_is_there() -> None:
-    planes = (Plane.BARE, Plane.KUBE_PROXY, Plane.IPTABLES)
+    planes = (Plane.BARE, Plane.FAIRWAY, Plane.KUBE_PROXY, Plane.IPTABLES)
     options = ConnectOptions(services=(2, 12), endpoints=2, connects=6, batch=2, planes=planes)
     before = socket.if_nameindex()
     answer = bench_connect(options, say=lambda _: None)

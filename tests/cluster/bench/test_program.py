@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from fairway.api.types import Key
-from fairway.base.errors import Unsupported
-from fairway.cluster.bench import program, program_target
+from fairway.cluster.bench import program
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.program import Baseline, Change, Full, ProgramOptions, Restart, Run, bench_program, report
 from fairway.cluster.bench.program_target import Sent
@@ -141,12 +140,6 @@ def test_without_nft_the_reason_stands_in_the_place_of_the_baseline(monkeypatch:
     answer = bench(5, baseline_services=20)
     assert answer["baseline"]["what"] == "nft is not installed"
     assert (answer["baseline"]["seconds"], answer["ratio"]) == (None, None)
-
-
-def test_a_fairway_without_the_data_plane_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_target, "is_available", lambda: False)
-    with pytest.raises(Unsupported, match="has no nftables data plane"):
-        bench_program(options(5), say=lambda _: None, isolate=here)
 
 
 def test_resident_memory_is_that_of_this_process() -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 from fairway.base.errors import FairwayError
-from fairway.cluster.bench import objects, program_target
+from fairway.cluster.bench import objects
 from fairway.cluster.bench.kubeproxy_shape import iptables_text, nftables_text
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.program_target import MakeTarget, nftables_target
 from fairway.cluster.bench.scratch import find_program
 from fairway.fabric.syscalls import die_with_parent
-from fairway.plan.compile import ServicePlan, assemble_plan, compile_service
+from fairway.plan.assembly import assemble_plan
+from fairway.plan.compile import compile_service
+from fairway.plan.model import ServicePlan
 from fairway.plan.options import NodeView
 
 
@@ -36,9 +38,7 @@ PROGRAMS: Mapping[Plane, tuple[str, str]] = {
 
 
 def why_not(plane: Plane) -> str | None:
-    """What this machine, or this Fairway, lacks for a plane; None where nothing."""
-    if plane is Plane.FAIRWAY and not program_target.is_available():
-        return "this Fairway has no nftables data plane yet"
+    """What this machine lacks for a plane; None where nothing."""
     if plane in PROGRAMS:
         program, package = PROGRAMS[plane]
         if find_program(program) is None:

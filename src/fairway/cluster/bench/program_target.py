@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from fairway.api.types import Key
-from fairway.base.errors import Unsupported
-from fairway.plan.compile import ServicePlan
+from fairway.dataplane.nft.backend import NftBackend
+from fairway.plan.assembly import Assembly
+from fairway.plan.model import ServicePlan
 from fairway.plan.options import NodeView
 
 
@@ -40,32 +40,18 @@ class Target(Protocol):
 MakeTarget = Callable[[NodeView], Target]
 
 
-def is_available() -> bool:
-    """Whether this Fairway has the data plane."""
-    try:
-        importlib.import_module("fairway.dataplane.nft.backend")
-        importlib.import_module("fairway.plan.assembly")
-    except ModuleNotFoundError:
-        return False
-    return True
-
-
 def nftables_target(view: NodeView) -> Target:
     """The nftables data plane in the network namespace of the calling thread. Raises Unsupported if there is none."""
-    if not is_available():
-        raise Unsupported("this Fairway has no nftables data plane yet, so there is nothing of it to measure")
-    assembly = importlib.import_module("fairway.plan.assembly").Assembly(view)
-    return _Nftables(assembly)
+    return _Nftables(Assembly(view))
 
 
 class _Nftables:
-    def __init__(self, assembly: Any) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
-        self._backend = importlib.import_module("fairway.dataplane.nft.backend").NftBackend()
+        self._backend = NftBackend()
 
     def put(self, part: ServicePlan) -> frozenset[Key]:
-        changed: frozenset[Key] = self._assembly.put(part)
-        return changed
+        return self._assembly.put(part)
 
     def apply(self, changed: frozenset[Key] | None) -> Sent:
         result = self._backend.apply(self._assembly, changed)
@@ -78,4 +64,5 @@ class _Nftables:
         )
 
     def restarted(self) -> Target:
+        self._backend.close()
         return _Nftables(self._assembly)
