@@ -8,8 +8,10 @@ it builds on, so one that crosses somebody else's is refused and looked at again
 from __future__ import annotations
 
 import errno
+import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -109,8 +111,9 @@ class NftBackend:
         if self._settings != assembly.view:
             self._start_over(assembly)
         if changed is None or self._book is None:
-            shares, refused = self._lower_all(assembly)
-            elements, spent = self._bring_all(shares, refused)
+            with _collector_off():
+                shares, refused = self._lower_all(assembly)
+                elements, spent = self._bring_all(shares, refused)
         else:
             changes, refused = self._lower_some(assembly, changed)
             try:
@@ -368,6 +371,18 @@ class NftBackend:
                 "this kernel has no nf_tables (CONFIG_NF_TABLES); `--proxy-mode iptables` may work without"
             )
         return Retry(f"nf_tables refused: {error}", after_s=RETRY_S)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """A whole table is hundreds of thousands of values, none in a cycle, which the collector would go through often."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Unsettled(Exception):

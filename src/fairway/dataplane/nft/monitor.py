@@ -88,8 +88,10 @@ class Monitor:
                 kind = kind_of(told.kind)
                 if told.port == own_port or kind is None:
                     continue
-                if kind is not Kind.NEWGEN:
-                    if len(seen) < _MENTIONED + 1 and self._is_ours(told.body):
+                if kind is Kind.DELTABLE and self._is_ours(told.body):
+                    seen = [_WHAT[kind]]  # it says all that was told of its chains and sets before
+                elif kind is not Kind.NEWGEN:
+                    if len(seen) <= _MENTIONED and self._is_ours(told.body):
                         seen.append(_describe(kind, body_of(told.body)))
                 elif seen:
                     generation = decode_generation(body_of(told.body))
