@@ -24,6 +24,7 @@ from fairway.dataplane.nft.chains import (
 from fairway.dataplane.nft.layout import PROTOCOL_NUMBERS, DoorClass
 from fairway.dataplane.nft.ruleset import Chain, Rule, SetSpec
 from fairway.netlink.expressions import ImmediateVerdict, goto
+from fairway.netlink.userdata import COMMENT_LIMIT
 from fairway.plan.model import Backend, Backends, PortName, ServicePort
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/:")
@@ -131,7 +132,8 @@ def _place(backend: Backend) -> str:
 
 
 def _comment(name: PortName) -> str:
-    text = str(name)
+    """Which Service port it is, as far as a comment goes; a longer one would come back from the kernel as another."""
+    text = str(name)[: COMMENT_LIMIT - 1]
     return text if _is_safe(text) else ""
 
 
