@@ -27,9 +27,13 @@ _SIXTEEN, _WORDS = 4, 8
 
 def word(register: Register, offset: int) -> Register:
     """The register `offset` words after where `register` begins, by the name the kernel prints."""
-    index = (register - 1) * 4 if register <= _SIXTEEN else register - _WORDS
-    index += offset
+    index = word_index(register) + offset
     return index // 4 + 1 if index % 4 == 0 else index + _WORDS
+
+
+def word_index(register: Register) -> int:
+    """Where a register begins, in words; negative for the verdict's."""
+    return (register - 1) * 4 if register <= _SIXTEEN else register - _WORDS
 
 
 class PayloadBase(IntEnum):

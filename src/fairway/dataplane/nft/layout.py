@@ -123,20 +123,20 @@ REFUSE = DoorClass(Policy.FIXED, Fixed.REFUSE)
 DROPPED = DoorClass(Policy.FIXED, Fixed.DROP)
 
 # nft's numbers: protocols in enum proto_desc_id, fields in src/proto.c's templates, types in enum datatypes.
-_IPV4_ADDR, _IPV6_ADDR, _INET_PROTO, _INET_SERVICE, _CLASSID = 7, 8, 12, 13, 23
+INTEGER, IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE, CLASSID = 4, 7, 8, 12, 13, 23
 _TRANSPORT, _IP, _IP6 = 11, 12, 13
-L4PROTO = meta_field("meta l4proto", 1, _INET_PROTO, key=16, big_endian=False)
-DPORT = payload_field("th dport", 2, _INET_SERVICE, protocol=_TRANSPORT, template=2)
-PRIORITY = meta_field("meta priority", 4, _CLASSID, key=2, big_endian=False)
+L4PROTO = meta_field("meta l4proto", 1, INET_PROTO, key=16, big_endian=False)
+DPORT = payload_field("th dport", 2, INET_SERVICE, protocol=_TRANSPORT, template=2)
+PRIORITY = meta_field("meta priority", 4, CLASSID, key=2, big_endian=False)
 SLOT = numgen_field(SHORT_CUT_SLOT)
 
 _SADDR = {
-    Family.IPV4: payload_field("ip saddr", 4, _IPV4_ADDR, protocol=_IP, template=11),
-    Family.IPV6: payload_field("ip6 saddr", 16, _IPV6_ADDR, protocol=_IP6, template=8),
+    Family.IPV4: payload_field("ip saddr", 4, IPV4_ADDR, protocol=_IP, template=11),
+    Family.IPV6: payload_field("ip6 saddr", 16, IPV6_ADDR, protocol=_IP6, template=8),
 }
 _DADDR = {
-    Family.IPV4: payload_field("ip daddr", 4, _IPV4_ADDR, protocol=_IP, template=12),
-    Family.IPV6: payload_field("ip6 daddr", 16, _IPV6_ADDR, protocol=_IP6, template=9),
+    Family.IPV4: payload_field("ip daddr", 4, IPV4_ADDR, protocol=_IP, template=12),
+    Family.IPV6: payload_field("ip6 daddr", 16, IPV6_ADDR, protocol=_IP6, template=9),
 }
 
 
