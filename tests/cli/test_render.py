@@ -20,8 +20,8 @@ def run(*arguments: str | Path, given: str | None = None) -> Result:
     return CliRunner().invoke(render, [str(argument) for argument in arguments], input=given)
 
 
-def rendered(*arguments: str | Path, given: str | None = None) -> str:
-    result = run(*arguments, "--mode", "iptables", given=given)
+def rendered(*arguments: str | Path, given: str | None = None, mode: str = "iptables") -> str:
+    result = run(*arguments, "--mode", mode, given=given)
     assert result.exception is None, result.output
     return result.stdout
 
@@ -127,12 +127,74 @@ def test_a_file_of_something_else_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--cluster-cidr", "10.10.0.0"), ("--nodeport-addresses", "everywhere"), ("--node-address", "172.18.0.0/16")],
+    [
+        ("--cluster-cidr", "10.10.0.0"),
+        ("--nodeport-addresses", "everywhere"),
+        ("--node-address", "172.18.0.0/16"),
+    ],
 )
 def test_a_wrong_address_is_refused_by_the_name_of_its_flag(flag: str, value: str) -> None:
     text = refusal("-f", STUDY.objects, "--node", STUDY.node, flag, value)
     assert flag in text
     assert value in text
+
+
+def test_a_wrong_service_cidr_is_refused() -> None:
+    text = refusal("-f", STUDY.objects, "--node", STUDY.node, "--service-cidr", "10.200.0.0")
+    assert "service CIDRs: '10.200.0.0' is not a network" in text
+
+
+def test_mode_nftables_prints_the_table_as_nft_lists_it() -> None:
+    """What a kernel lists is compared with it in tests/kernel/test_nft_kernel.py."""
+    text = rendered("-f", STUDY.objects, "--node", STUDY.node, "--cluster-cidr", POD_NETWORK, mode="nftables")
+    lines = text.splitlines()
+    assert lines[:3] == [
+        "table ip fairway {",
+        '\tcomment "Kubernetes Services, written by fairway"',
+        "\tmap services {",
+    ]
+    assert lines[-1] == "}"
+    assert "\t\telements = { tcp . 31303 : 22:3 }" in lines
+    assert "\t\tip saddr != 10.10.0.0/16 meta mark set meta mark | 0x00004000" in lines
+
+
+def test_mode_nftables_takes_node_ports_at_the_primary_address_alone_unless_told() -> None:
+    words = ("-f", STUDY.objects, "--node", STUDY.node, "--node-address", "172.18.9.9,172.18.9.10")
+    rule = "ip daddr @nodeport-ips meta priority set meta l4proto . th dport map @nodeports goto dispatch"
+    alone = rendered(*words, mode="nftables")
+    assert rule in alone
+    assert "elements = { 172.18.9.9 }" in alone
+    everywhere = rendered(*words, "--nodeport-addresses", "0.0.0.0/0", mode="nftables")
+    assert rule not in everywhere
+    assert "fib daddr type local ip daddr != 127.0.0.0/8 meta priority set" in everywhere
+
+
+def test_a_service_cidr_drops_what_no_service_has_in_mode_nftables_alone() -> None:
+    words = ("-f", STUDY.objects, "--node", STUDY.node)
+    drop = "ip daddr 10.200.0.0/16 fib daddr type != local drop"
+    assert drop not in rendered(*words, mode="nftables")
+    assert drop in rendered(*words, "--service-cidr", "10.200.0.0/16", mode="nftables")
+    assert rendered(*words, "--service-cidr", "10.200.0.0/16") == rendered(*words)
+
+
+def test_json_of_mode_nftables_has_sets_elements_and_chains_as_they_are_printed() -> None:
+    document = json.loads(rendered("-f", STUDY.objects, "--node", STUDY.node, "-o", "json", mode="nftables"))
+    assert (document["node"], document["mode"], document["notes"]) == ("myk8s-worker", "nftables", [])
+    (table,) = document["tables"]
+    assert table == "ip fairway"
+    sets, chains = document["tables"][table]["sets"], document["tables"][table]["chains"]
+    assert sets["nodeports"] == {
+        "typeof": "meta l4proto . th dport : meta priority",
+        "comment": "node port : its class",
+        "elements": ["tcp . 31303 : 22:3"],
+    }
+    assert sets["source-ranges"]["elements"] == []
+    assert chains["nat-prerouting"] == {
+        "hook": "type nat hook prerouting priority dstnat; policy accept;",
+        "comment": "",
+        "rules": ["jump services"],
+    }
+    assert chains["dispatch"] == {"hook": None, "comment": "", "rules": ["meta priority vmap @classes"]}
 
 
 @pytest.mark.parametrize("missing", ["-f", "--node", "--mode"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,18 @@ from fairway.api.manifest import parse_objects
 from fairway.api.types import Object
 from fairway.base.errors import Refused
 from fairway.cli.options import output, print_json
-from fairway.dataplane.ipt.lower import lower
-from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
-from fairway.dataplane.ipt.text import format_rule, format_save
+from fairway.dataplane.ipt.lower import lower as lower_to_iptables
+from fairway.dataplane.ipt.ruleset import Rule, Table
+from fairway.dataplane.ipt.ruleset import Ruleset as IptablesRuleset
+from fairway.dataplane.ipt.text import format_rule as format_iptables_rule
+from fairway.dataplane.ipt.text import format_save
+from fairway.dataplane.nft.lower import lower as lower_to_nftables
+from fairway.dataplane.nft.phrase import format_rule
+from fairway.dataplane.nft.ruleset import Ruleset
+from fairway.dataplane.nft.text import format_elements, format_hook, format_table, format_typeof, table_name
 from fairway.plan.compile import compile_plan
 from fairway.plan.model import Plan
-from fairway.plan.options import parse_options
+from fairway.plan.options import Mode, parse_options
 
 _TABLES = (Table.NAT, Table.FILTER)
 """The canary in mangle says nothing about packets."""
@@ -37,7 +43,7 @@ _TABLES = (Table.NAT, Table.FILTER)
     help="Services, EndpointSlices and Nodes, as JSON or YAML; - is standard input. Repeat for several files.",
 )
 @click.option("--node", required=True, metavar="NAME", help="The node whose rules to print; it must be in the files.")
-@click.option("--mode", type=click.Choice(["iptables"]), required=True, help="The kind of rules.")
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="The kind of rules.")
 @click.option("--cluster-cidr", multiple=True, metavar="CIDR", help="A network of pods: they keep their address.")
 @click.option(
     "--node-address",
@@ -49,7 +55,14 @@ _TABLES = (Table.NAT, Table.FILTER)
     "--nodeport-addresses",
     multiple=True,
     metavar="CIDR",
-    help='Only local addresses in these networks take node ports, or "primary"; else all do.',
+    help='Only local addresses in these networks take node ports, or "primary"; else all do in mode iptables, '
+    "the primary one in mode nftables.",
+)
+@click.option(
+    "--service-cidr",
+    multiple=True,
+    metavar="CIDR",
+    help="A network of clusterIPs: in mode nftables what no Service has there is dropped.",
 )
 @click.option("--masquerade-all", is_flag=True, help="Rewrite the source of everything sent to a clusterIP.")
 @output
@@ -60,10 +73,11 @@ def render(
     cluster_cidr: tuple[str, ...],
     node_address: tuple[str, ...],
     nodeport_addresses: tuple[str, ...],
+    service_cidr: tuple[str, ...],
     masquerade_all: bool,
     output: str,
 ) -> None:
-    """Print the rules NODE would get for the objects in FILE, in the form iptables-save prints them.
+    """Print the rules NODE would get for the objects in FILE, in the form iptables-save or `nft list table` prints.
 
     What cannot be used of an object is left out and named on standard error.
     """
@@ -72,14 +86,16 @@ def render(
         node_port_addresses=nodeport_addresses,
         node_addresses=node_address,
         masquerade_all=masquerade_all,
+        mode=Mode(mode),
+        service_cidrs=service_cidr,
     )
     cluster = decode_cluster(_read_all(files))
     plan = compile_plan(cluster.services, cluster.slices, cluster.node(node), options=options)
-    ruleset = lower(plan)
+    text, tables = _nftables(plan) if options.mode is Mode.NFTABLES else _iptables(plan)
     if output == "json":
-        print_json({"node": node, "mode": mode, "tables": _tables_json(ruleset), "notes": _notes_json(plan)})
+        print_json({"node": node, "mode": mode, "tables": tables(), "notes": _notes_json(plan)})
         return
-    click.echo(format_save(ruleset, _TABLES), nl=False)
+    click.echo(text(), nl=False)
     for note in plan.notes:
         click.echo(f"fairway: {note.origin}: {note.message}", err=True)
 
@@ -98,12 +114,26 @@ def _read(file: str) -> str:
         raise Refused(f"{file}: {error.strerror}") from None
 
 
-def _tables_json(ruleset: Ruleset) -> dict[str, Any]:
+def _iptables(plan: Plan) -> _Printed:
+    ruleset = lower_to_iptables(plan)
+    return lambda: format_save(ruleset, _TABLES), lambda: _iptables_json(ruleset)
+
+
+def _nftables(plan: Plan) -> _Printed:
+    ruleset = lower_to_nftables(plan)
+    return lambda: format_table(ruleset), lambda: _nftables_json(ruleset)
+
+
+_Printed = tuple[Callable[[], str], Callable[[], dict[str, Any]]]
+"""Rules as text, and as tables of JSON."""
+
+
+def _iptables_json(ruleset: IptablesRuleset) -> dict[str, Any]:
     """jumps: in the order a fresh builtin chain holds them."""
     return {
         table.value: {
             "jumps": [
-                {"chain": jump.chain, "rule": format_rule(jump.rule)}
+                {"chain": jump.chain, "rule": format_iptables_rule(jump.rule)}
                 for jump in reversed(ruleset.jumps)
                 if jump.table is table
             ],
@@ -116,7 +146,31 @@ def _tables_json(ruleset: Ruleset) -> dict[str, Any]:
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
-    return {"rule": format_rule(rule), "origin": asdict(rule.origin) if rule.origin is not None else None}
+    return {"rule": format_iptables_rule(rule), "origin": asdict(rule.origin) if rule.origin is not None else None}
+
+
+def _nftables_json(ruleset: Ruleset) -> dict[str, Any]:
+    """Sets and chains in the order they are made."""
+    return {
+        table_name(ruleset.family): {
+            "sets": {
+                name: {
+                    "typeof": format_typeof(spec),
+                    "comment": spec.comment,
+                    "elements": format_elements(spec, ruleset.elements.get(name, {})),
+                }
+                for name, spec in ruleset.sets.items()
+            },
+            "chains": {
+                name: {
+                    "hook": format_hook(chain.hook) if chain.hook is not None else None,
+                    "comment": chain.comment,
+                    "rules": [format_rule(rule, ruleset.family, ruleset.sets) for rule in chain.rules],
+                }
+                for name, chain in ruleset.chains.items()
+            },
+        }
+    }
 
 
 def _notes_json(plan: Plan) -> list[dict[str, Any]]:
