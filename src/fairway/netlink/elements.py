@@ -101,7 +101,8 @@ class Shape:
             if _ELEM_KEY not in found or to_int(found.get(_ELEM_FLAGS, b"")) & _ELEM_INTERVAL_END:
                 continue
             key = decode_data(found[_ELEM_KEY])
-            assert isinstance(key, bytes)
+            if not isinstance(key, bytes):
+                raise ValueError("an element's key is a verdict")
             value: Value = None
             if _ELEM_DATA in found:
                 value = decode_data(found[_ELEM_DATA])
@@ -148,7 +149,7 @@ def dump_elements(family: int, table: str, name: str) -> Request:
 
 
 def element_list(body: bytes) -> tuple[str, str, bytes]:
-    """Table, set and list of a message of elements."""
+    """Table, set and list of a message of elements. Raises ValueError for a broken one."""
     found = attributes(body)
     return to_text(found[_LIST_TABLE]), to_text(found[_LIST_SET]), found.get(_LIST_ELEMENTS, b"")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from struct import Struct
@@ -167,7 +168,8 @@ def _failure(answer: Received, requests: Sequence[Request], first: int) -> Failu
     index = answer.sequence - first - 1
     about = requests[index].about if 0 <= index < len(requests) else None
     failure = Failure(index if about is not None or 0 <= index < len(requests) else -1, -number, about)
-    if answer.kind == NLMSG_ERROR and answer.flags & _NLM_F_ACK_TLVS:
+    has_words = answer.kind == NLMSG_ERROR and len(answer.body) >= _ERRNO.size + HEADER.size
+    if has_words and answer.flags & _NLM_F_ACK_TLVS:
         failure = _with_words(failure, answer)
     return failure
 
@@ -182,5 +184,5 @@ def _with_words(failure: Failure, answer: Received) -> Failure:
     return replace(
         failure,
         words=to_text(found.get(_NLMSGERR_ATTR_MSG, b"")),
-        offset=int.from_bytes(offset, "little") if offset is not None else None,
+        offset=int.from_bytes(offset, sys.byteorder) if offset is not None else None,
     )

@@ -12,7 +12,19 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from fairway.netlink.wire import attribute, attributes, each_attribute, nested, text, to_int, to_text, u8, u32, u64
+from fairway.netlink.wire import (
+    Attributes,
+    attribute,
+    attributes,
+    each_attribute,
+    nested,
+    text,
+    to_int,
+    to_text,
+    u8,
+    u32,
+    u64,
+)
 
 Register = int
 """1 to 4 name sixteen bytes each; 8 and on (NFT_REG32_00) name four, over the same memory: 8 is where 1 begins."""
@@ -290,7 +302,7 @@ def encode_value(data: bytes) -> bytes:
 
 
 def decode_data(data: bytes) -> bytes | Verdict:
-    """What an attribute of type nft_data holds."""
+    """What an attribute of type nft_data holds. Raises ValueError where that is neither."""
     found = attributes(data)
     if _NFTA_DATA_VERDICT in found:
         return decode_verdict(found[_NFTA_DATA_VERDICT])
@@ -313,7 +325,7 @@ def _decode(data: bytes) -> Expression:
     decode = _DECODERS.get(name)
     try:
         decoded = decode(attributes(inner)) if decode is not None else None
-    except (KeyError, ValueError):
+    except ValueError:
         decoded = None
     return decoded if decoded is not None else Unknown(name, inner)
 
@@ -417,34 +429,32 @@ _ENCODERS: Mapping[type, tuple[str, Callable[..., list[bytes]]]] = {
     Counter: ("counter", _counter),
 }
 
-_Attributes = Mapping[int, bytes]
 
-
-def _read_payload(a: _Attributes) -> Expression | None:
+def _read_payload(a: Attributes) -> Expression | None:
     return Payload(PayloadBase(to_int(a[2])), to_int(a[3]), to_int(a[4]), to_int(a[1])) if 1 in a else None
 
 
-def _read_meta(a: _Attributes) -> Expression:
+def _read_meta(a: Attributes) -> Expression:
     key = MetaKey(to_int(a[2]))
     return MetaSet(key, to_int(a[3])) if 3 in a else Meta(key, to_int(a[1]))
 
 
-def _read_ct(a: _Attributes) -> Expression | None:
+def _read_ct(a: Attributes) -> Expression | None:
     return Ct(CtKey(to_int(a[2])), to_int(a[1])) if 1 in a and 3 not in a else None
 
 
-def _read_fib(a: _Attributes) -> Expression | None:
+def _read_fib(a: Attributes) -> Expression | None:
     flags = to_int(a[3])
     plain = to_int(a[2]) == _NFT_FIB_RESULT_ADDRTYPE and flags in (_NFTA_FIB_F_SADDR, _NFTA_FIB_F_DADDR)
     return FibType(flags == _NFTA_FIB_F_SADDR, to_int(a[1])) if plain else None
 
 
-def _read_cmp(a: _Attributes) -> Expression | None:
+def _read_cmp(a: Attributes) -> Expression | None:
     data = decode_data(a[3])
     return Cmp(CmpOp(to_int(a[2])), data, to_int(a[1])) if isinstance(data, bytes) else None
 
 
-def _read_bitwise(a: _Attributes) -> Expression | None:
+def _read_bitwise(a: Attributes) -> Expression | None:
     if to_int(a.get(6, b"")):
         return None  # a shift, or an operation newer than this
     mask, xor = decode_data(a[4]), decode_data(a[5])
@@ -453,48 +463,48 @@ def _read_bitwise(a: _Attributes) -> Expression | None:
     return Bitwise(mask, xor, to_int(a[1]), to_int(a[2]))
 
 
-def _read_immediate(a: _Attributes) -> Expression:
+def _read_immediate(a: Attributes) -> Expression:
     data = decode_data(a[2])
     return ImmediateVerdict(data) if isinstance(data, Verdict) else Immediate(data, to_int(a[1]))
 
 
-def _read_lookup(a: _Attributes) -> Expression:
+def _read_lookup(a: Attributes) -> Expression:
     dreg = to_int(a[3]) if 3 in a else None
     return Lookup(to_text(a[1]), to_int(a[2]), dreg, bool(to_int(a.get(5, b"")) & _NFT_LOOKUP_F_INV))
 
 
-def _read_numgen(a: _Attributes) -> Expression | None:
+def _read_numgen(a: Attributes) -> Expression | None:
     if to_int(a[3]) != _NFT_NG_RANDOM:
         return None
     return Numgen(to_int(a[2]), to_int(a.get(4, b"")), to_int(a[1]))
 
 
-def _read_nat(a: _Attributes) -> Expression | None:
+def _read_nat(a: Attributes) -> Expression | None:
     flags = to_int(a.get(7, b""))
     ours = _NF_NAT_RANGE_MAP_IPS | _NF_NAT_RANGE_PROTO_SPECIFIED
     plain = to_int(a[1]) == _NFT_NAT_DNAT and flags & ~ours == 0 and a[3] == a.get(4, a[3]) and a[5] == a.get(6, a[5])
     return Dnat(to_int(a[2]), to_int(a[3]), to_int(a[5])) if plain else None
 
 
-def _read_masquerade(a: _Attributes) -> Expression | None:
+def _read_masquerade(a: Attributes) -> Expression | None:
     plain = to_int(a.get(1, b"")) == _NF_NAT_RANGE_PROTO_RANDOM_FULLY and 2 not in a
     return Masquerade() if plain else None
 
 
-def _read_reject(a: _Attributes) -> Expression | None:
+def _read_reject(a: Attributes) -> Expression | None:
     return Reject(to_int(a[2])) if to_int(a[1]) == _NFT_REJECT_ICMP_UNREACH else None
 
 
-def _read_update(a: _Attributes) -> Expression | None:
+def _read_update(a: Attributes) -> Expression | None:
     plain = to_int(a[3]) == _NFT_DYNSET_OP_UPDATE and 5 not in a and not to_int(a.get(6, b""))
     return Update(to_text(a[1]), to_int(a[4])) if plain else None
 
 
-def _read_counter(_: _Attributes) -> Expression:
+def _read_counter(_: Attributes) -> Expression:
     return Counter()
 
 
-_DECODERS: Mapping[str, Callable[[_Attributes], Expression | None]] = {
+_DECODERS: Mapping[str, Callable[[Attributes], Expression | None]] = {
     "payload": _read_payload,
     "meta": _read_meta,
     "ct": _read_ct,

@@ -1,7 +1,7 @@
 """The messages of nf_tables: linux/netfilter/nf_tables.h and nfnetlink.h. Pure.
 
 Functions that make a message give a `Request`; those that read one take its body. Elements, which are many, have a
-module of their own.
+module of their own. Those that read raise ValueError for a broken message, and for one that lacks what all have.
 """
 
 from __future__ import annotations
@@ -181,6 +181,9 @@ def body_of(data: bytes) -> bytes:
 
 
 def family_of(data: bytes) -> int:
+    """NFPROTO of a message's body. Raises ValueError for an empty one."""
+    if not data:
+        raise ValueError("a message without a family")
     return data[0]
 
 

@@ -108,9 +108,16 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += _padded(length)
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes by type; of one that comes several times the last."""
-    return dict(each_attribute(data))
+class Attributes(dict[int, bytes]):
+    """Values by type. One that is not there raises ValueError: the message is broken, as where its bytes are."""
+
+    def __missing__(self, kind: int) -> bytes:
+        raise ValueError(f"attribute {kind} is missing")
+
+
+def attributes(data: bytes) -> Attributes:
+    """The attributes by type; of one that comes several times the last. Raises ValueError for a broken one."""
+    return Attributes(each_attribute(data))
 
 
 def to_text(value: bytes) -> str:
