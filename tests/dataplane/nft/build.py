@@ -8,7 +8,8 @@ from typing import Any
 from fairway.api.core import Node, Service
 from fairway.api.discovery import EndpointSlice
 from fairway.base.addresses import Family
-from fairway.dataplane.nft.lower import Share, lower_service
+from fairway.dataplane.nft.lower import Share, join, lower_service
+from fairway.dataplane.nft.ruleset import Ruleset
 from fairway.plan.assembly import Assembly
 from fairway.plan.compile import compile_service, group_slices
 from fairway.plan.options import Mode, Options, parse_options, view_node
@@ -57,6 +58,10 @@ def assembly(
 
 def shares(whole: Assembly) -> dict[Any, Share]:
     return {key: lower_service(part.ports, whole.view) for key, part in whole.parts.items()}
+
+
+def ruleset_of(whole: Assembly) -> Ruleset:
+    return join(whole.view, shares(whole).values())
 
 
 def share(one: Service, *slices: EndpointSlice, options: Options = OPTIONS, on: Node | None = None) -> Share:

@@ -18,7 +18,6 @@ from fairway.dataplane.nft.chains import (
     remembered_rule,
 )
 from fairway.dataplane.nft.layout import DoorClass, Policy, affinity_set, fixed_sets
-from fairway.dataplane.nft.lower import join
 from fairway.dataplane.nft.phrase import format_comment, format_element, format_rule
 from fairway.dataplane.nft.ruleset import BaseHook, Chain, Rule, Ruleset, SetSpec
 from fairway.dataplane.nft.text import canonical, format_set, format_table, format_timeout
@@ -51,7 +50,7 @@ from fairway.netlink.expressions import (
     jump,
 )
 from fairway.netlink.nftables import Hook
-from tests.dataplane.nft.build import scenarios, shares
+from tests.dataplane.nft.build import ruleset_of, scenarios
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6
 SETS = {**fixed_sets(IPV4), "clients": affinity_set(IPV4, "clients", 10800)}
@@ -64,8 +63,7 @@ MARK_WORDS = "meta mark set meta mark | 0x00004000"
 
 
 def of_chain(scenario: str, chain: str) -> list[str]:
-    whole = scenarios()[scenario]
-    ruleset = join(whole.view, shares(whole).values())
+    ruleset = ruleset_of(scenarios()[scenario])
     return [format_rule(rule, ruleset.family, ruleset.sets) for rule in ruleset.chains[chain].rules]
 
 
@@ -366,15 +364,13 @@ def test_elements_of_a_set_that_is_not_there_are_no_table() -> None:
 
 def test_every_scenario_has_words() -> None:
     for name, whole in scenarios().items():
-        ruleset = join(whole.view, shares(whole).values())
-        text = format_table(ruleset)
+        text = format_table(ruleset_of(whole))
         assert text.startswith("table ip6" if name.startswith("IPv6") else "table ip ")
         assert canonical(canonical(text)) == canonical(text)
 
 
 def test_canonical_forgets_the_order_of_sets_chains_and_elements() -> None:
-    whole = scenarios()["affinity, local and guarded"]
-    ruleset = join(whole.view, shares(whole).values())
+    ruleset = ruleset_of(scenarios()["affinity, local and guarded"])
     backwards = replace(
         ruleset,
         sets=dict(reversed(ruleset.sets.items())),

@@ -23,7 +23,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9/_.-]*", re.ASCII)
 """nft's words (`string` in src/scanner.l), those that begin with a letter."""
 
 _PRIORITIES = {(Hook.PREROUTING, -100): "dstnat", (Hook.POSTROUTING, 100): "srcnat"}
-"""What nft has names for, of the hooks we use: std_prio_lookup in src/rule.c."""
+"""What nft has names for, of the hooks we use: prio2str in src/rule.c."""
 
 _PER_LINE = {layout.CLASSID: 5, layout.INET_SERVICE: 5, layout.INET_PROTO: 5, layout.IPV4_ADDR: 2}
 """Elements on one line by the type of their key, else one: calculate_delim in src/expression.c."""
