@@ -45,7 +45,7 @@ from fairway.netlink.expressions import (
 )
 from fairway.netlink.nftables import Hook
 from fairway.plan.model import Backend, Backends, DoorKind, Scope, Source
-from tests.dataplane.ipt.build import FAR, LOCAL, NO_ENDPOINTS, ORIGIN, door, plan, port, ways
+from tests.dataplane.ipt.build import FAR, LOCAL, LOCAL_BACKENDS, NO_ENDPOINTS, ORIGIN, door, plan, port, ways
 
 NODE = ip_address("172.18.0.1")
 CLIENT = "203.0.113.7"
@@ -152,6 +152,17 @@ def test_a_remembered_source_stays_with_its_backend() -> None:
     remembered = frozenset({Sticky(sticky, some_plan).clients(FAR)})
     branches = send(lower(some_plan), packet("10.200.1.1"), remembered=remembered)
     assert [(branch.probability, branch.destination) for branch in branches] == [(1, (FAR.address, 8080))]
+
+
+def test_doors_of_one_sticky_port_keep_to_their_own_backends_where_they_treat_sources_alike() -> None:
+    """A clusterIP of the internal policy Local and a node port of the external policy Cluster, all masqueraded."""
+    everybody = list(Source)
+    cluster_ip = door(DoorKind.CLUSTER_IP, ways(LOCAL_BACKENDS, masquerade=everybody))
+    node_port = door(DoorKind.NODE_PORT, ways(masquerade=everybody))
+    for doors in ((cluster_ip, node_port), (node_port, cluster_ip)):
+        ruleset = lower(plan(port(*doors, affinity=60)))
+        assert fates(send(ruleset, packet("10.200.1.1"))) == {(Disposition.DNAT, (LOCAL.address, 8080), True)}
+        assert len(fates(send(ruleset, packet("172.18.0.1", 30080)))) == 2
 
 
 def test_a_backend_that_calls_itself_is_masqueraded() -> None:

@@ -55,9 +55,10 @@ class Sticky:
         return f"clients-{self.hash}-{_place(backend)}-{self.timeout_s}s"
 
     def door(self, door_class: DoorClass, choices: Choices) -> str:
-        """The chain for doors of that class; the class's count does not matter."""
+        """The chain for doors of that class that lead to these backends, whatever the class counts them."""
         policy = DoorClass(door_class.policy & ~layout.NODEPORT, 0).chain.removesuffix("-0")
-        name = f"sticky-{policy}-{self.hash}"
+        scope = choices.own.scope.value if choices.own is not None else "none"
+        name = f"sticky-{policy}-{scope}-{self.hash}"
         self.doors[name] = (door_class, choices)
         return name
 
