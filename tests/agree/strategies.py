@@ -6,13 +6,16 @@ balancers, 198.51.100.x external IPs, 203.0.113.x clients. Service ports stay be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import ip_address
+import json
+import re
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from hypothesis import strategies as st
 
 from fairway.api.codec import decode_cluster
+from fairway.base.addresses import Family
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.compile import compile_plan
 from fairway.plan.model import Plan
@@ -36,6 +39,7 @@ _AIMS = (
     *((address, port) for address in (LOAD_BALANCER, EXTERNAL) for port in PORTS),
     *((address, port) for address in NODE_ADDRESSES for port in (*NODE_PORTS, HEALTH_PORT)),
     ("10.200.1.1", 22),
+    ("10.200.1.9", 80),
     ("172.18.0.2", NODE_PORTS[0]),
     ("10.10.2.2", 8080),
 )
@@ -48,9 +52,41 @@ class Case:
     objects: tuple[dict[str, Any], ...]
     options: dict[str, Any]
 
-    def plan(self) -> Plan:
+    def plan(self, **options: Any) -> Plan:
+        """options: what the agent is told besides, or in place of `self.options`."""
         cluster = decode_cluster(self.objects)
-        return compile_plan(cluster.services, cluster.slices, cluster.node(NODE), options=parse_options(**self.options))
+        settings = parse_options(**{**self.options, **options})
+        return compile_plan(cluster.services, cluster.slices, cluster.node(NODE), options=settings)
+
+    def in_ipv6(self) -> Case:
+        """The same cluster in the other family."""
+        objects = json.loads(_in_ipv6(json.dumps(self.objects)).replace('"IPv4"', '"IPv6"'))
+        options = json.loads(_in_ipv6(json.dumps(self.options)))
+        return Case(objects=tuple(objects), options={**options, "family": Family.IPV6})
+
+
+def packet_in_ipv6(packet: Packet) -> Packet:
+    """The same packet in the cluster's `in_ipv6`."""
+    source, destination = (ip_address(_in_ipv6(str(each))) for each in (packet.source, packet.destination))
+    return replace(packet, source=source, destination=destination)
+
+
+_IPV4 = re.compile(r"\b(\d+\.\d+\.\d+\.\d+)(/\d+)?")
+
+
+def _in_ipv6(text: str) -> str:
+    """Each address in `text` as one of fd00::/96; loopback and everything stay what they are."""
+    return _IPV4.sub(_one_in_ipv6, text)
+
+
+def _one_in_ipv6(found: re.Match[str]) -> str:
+    address, prefix = ip_address(found[1]), found[2] or ""
+    if address.is_loopback:
+        return "::1/128" if prefix else "::1"
+    if prefix == "/0":
+        return "::/0"
+    six = IPv6Address(int(IPv6Address("fd00::")) + int(address))
+    return f"{six}/{96 + int(prefix[1:])}" if prefix else str(six)
 
 
 def _conditions() -> st.SearchStrategy[dict[str, bool]]:
@@ -167,6 +203,7 @@ def cases(draw: st.DrawFn) -> Case:
         "node_addresses": list(NODE_ADDRESSES),
         "masquerade_all": draw(st.booleans()),
         "localhost_node_ports": draw(st.booleans()),
+        "service_cidrs": draw(st.sampled_from([[], ["10.200.0.0/16"]])),
     }
     return Case(objects=tuple(objects), options=options)
 

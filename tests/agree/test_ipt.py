@@ -5,31 +5,24 @@ Where kube-proxy's own rules differ from the specification, kube-proxy's are kep
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from fractions import Fraction
-from typing import Any
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from fairway.base.addresses import IPAddress
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import endpoint_chain
-from fairway.dataplane.ipt.run import Branch, run
+from fairway.dataplane.ipt.run import run
 from fairway.flow.packet import Packet
-from fairway.flow.trace import Disposition, Trace
+from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason
 from fairway.plan.options import Mode
+from tests.agree.fates import answer_of, assert_same
 from tests.agree.strategies import Case, cases, packets
 from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
 
 IPV4_ROWS = [(case, row) for case, row in ROWS if CASES[case]["proxy"]["ipFamily"] == "IPv4"]
-
-_NEAR = Fraction(1, 10**8)
-"""xt_statistic keeps probabilities in 31 bits, of ten decimals."""
-
-_Fate = dict[tuple[Disposition, tuple[IPAddress, int] | None, bool], Fraction]
 
 
 def test_every_generated_packet_meets_the_same_fate() -> None:
@@ -42,9 +35,9 @@ def test_every_generated_packet_meets_the_same_fate() -> None:
         expected = evaluator.evaluate(packet)
         event(expected.disposition.value)
         seen.add(expected.disposition)
-        if _kube_proxy_differs(evaluator, packet):
+        if kube_proxy_differs(evaluator, packet):
             return
-        _assert_same(expected, run(lower(evaluator.plan), packet, is_own=evaluator.is_own))
+        assert_same(expected, run(lower(evaluator.plan), packet, is_own=evaluator.is_own))
 
     check()
     assert seen == set(Disposition)
@@ -55,7 +48,7 @@ def test_every_generated_packet_meets_the_same_fate() -> None:
 def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, packet: Packet) -> None:
     evaluator = Evaluator(case.plan())
     opening = evaluator.opening(packet)
-    if opening is None or _kube_proxy_differs(evaluator, packet):
+    if opening is None or kube_proxy_differs(evaluator, packet):
         return
     for backend in opening.port.cluster:
         expected = evaluator.evaluate(packet, remembered=backend)
@@ -63,10 +56,10 @@ def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, pa
 
         branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own, remembered=remembered)
 
-        _assert_same(expected, branches)
+        assert_same(expected, branches)
 
 
-def _kube_proxy_differs(evaluator: Evaluator, packet: Packet) -> bool:
+def kube_proxy_differs(evaluator: Evaluator, packet: Packet) -> bool:
     """The corners where kube-proxy's iptables rules are not the specification.
 
     1. It refuses a node port without backends on every local address, also where node ports are not open.
@@ -97,30 +90,6 @@ def _has_refused_node_port(plan: Plan, packet: Packet) -> bool:
     )
 
 
-def _assert_same(expected: Trace, branches: tuple[Branch, ...]) -> None:
-    assert sum(branch.probability for branch in branches) == 1
-    fate, wanted = _of_branches(branches), _of_trace(expected)
-    assert fate.keys() == wanted.keys()
-    for key, probability in wanted.items():
-        assert abs(fate[key] - probability) < _NEAR
-
-
-def _of_branches(branches: tuple[Branch, ...]) -> _Fate:
-    fate: _Fate = defaultdict(Fraction)
-    for branch in branches:
-        fate[branch.disposition, branch.destination, branch.masquerade] += branch.probability
-    return dict(fate)
-
-
-def _of_trace(trace: Trace) -> _Fate:
-    if not trace.candidates:
-        return {(trace.disposition, None, False): Fraction(1)}
-    return {
-        (trace.disposition, (candidate.address, candidate.port), candidate.masquerade): candidate.probability
-        for candidate in trace.candidates
-    }
-
-
 @pytest.mark.parametrize("place", IPV4_ROWS, ids=row_id)
 def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[int, int]) -> None:
     """The rows of kube-proxy's iptables mode hold without exception; those of its nftables mode as that mode has them.
@@ -133,24 +102,11 @@ def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[i
     packet = packet_of(flow)
     branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own)
     if CASES[case]["proxy"]["mode"] == "iptables":
-        assert _answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
-    elif not _kube_proxy_differs(evaluator, packet):
-        _assert_same(evaluator.evaluate(packet), branches)
+        assert answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
+    elif not kube_proxy_differs(evaluator, packet):
+        assert_same(evaluator.evaluate(packet), branches)
 
 
 def test_every_ipv4_row_of_the_recorded_packets_is_run() -> None:
     modes = Counter(CASES[case]["proxy"]["mode"] for case, _ in IPV4_ROWS)
     assert modes == {"iptables": 153, "nftables": 236}
-
-
-def _answer_of(branches: tuple[Branch, ...], expect: dict[str, Any]) -> dict[str, Any]:
-    (disposition,) = {branch.disposition for branch in branches}
-    masquerade = {
-        f"{branch.destination[0]}:{branch.destination[1]}": branch.masquerade
-        for branch in branches
-        if branch.destination
-    }
-    answer: dict[str, Any] = {"action": disposition.value, "endpoints": set(masquerade)}
-    if expect["masqueradeSignificant"]:
-        answer["masquerade"] = masquerade
-    return answer

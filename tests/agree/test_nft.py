@@ -1,0 +1,153 @@
+"""The nf_tables rules, run by our interpreter, do to packets what `evaluate` says, in both address families.
+
+Nothing but one corner is left out, and `rules_differ` says which.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from fairway.base.addresses import Family
+from fairway.dataplane.ipt.lower import lower as lower_to_iptables
+from fairway.dataplane.ipt.run import run as run_iptables
+from fairway.dataplane.nft.affinity import Sticky
+from fairway.dataplane.nft.layout import MASQUERADE_MARK
+from fairway.dataplane.nft.lower import lower
+from fairway.dataplane.nft.run import Branch, run
+from fairway.flow.packet import Packet
+from fairway.flow.trace import Disposition
+from fairway.plan.evaluate import Evaluator
+from fairway.plan.model import Backend, Backends, DoorKind, ServicePort
+from fairway.plan.options import Mode
+from tests.agree.fates import answer_of, assert_same
+from tests.agree.strategies import HEALTH_PORT, Case, cases, packet_in_ipv6, packets
+from tests.agree.test_ipt import kube_proxy_differs
+from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
+
+FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.api_name)
+
+OTHERS_MARK = 0xABC0_1234 & ~MASQUERADE_MARK
+"""Bits that a network plugin may have set before."""
+
+
+def evaluator(case: Case) -> Evaluator:
+    """As mode nftables has it."""
+    return Evaluator(case.plan(mode=Mode.NFTABLES))
+
+
+def in_family(family: Family, case: Case, packet: Packet) -> tuple[Case, Packet]:
+    return (case, packet) if family is Family.IPV4 else (case.in_ipv6(), packet_in_ipv6(packet))
+
+
+def send(plane: Evaluator, packet: Packet, **options: Any) -> tuple[Branch, ...]:
+    return run(lower(plane.plan), packet, is_own=plane.is_own, **options)
+
+
+def rules_differ(plane: Evaluator, packet: Packet) -> bool:
+    """The corner where the rules are not the specification.
+
+    An endpoint of another node that calls itself through a clusterIP, by way of this node, keeps its address: the set
+    of hairpins holds only this node's endpoints for clusterIPs, since pods of others meet their own node's rules.
+    """
+    opening = plane.opening(packet)
+    if opening is None or opening.door.kind is not DoorKind.CLUSTER_IP:
+        return False
+    way = opening.door.ways[plane.source_of(packet)]
+    if way.masquerade or not isinstance(way.outcome, Backends):
+        return False
+    return any(choice.address == packet.source and not choice.local for choice in way.outcome.choices)
+
+
+@FAMILIES
+def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
+    seen: set[Disposition] = set()
+
+    @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+    @given(cases(), packets())
+    def check(case: Case, packet: Packet) -> None:
+        case, packet = in_family(family, case, packet)
+        plane = evaluator(case)
+        expected = plane.evaluate(packet)
+        seen.add(expected.disposition)
+        if not rules_differ(plane, packet):
+            assert_same(expected, send(plane, packet))
+
+    check()
+    # Mode nftables lets nothing in past a firewall that says no later: its word on health checks is NONE.
+    assert seen == set(Disposition) - {Disposition.ACCEPT}
+
+
+@FAMILIES
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases(), packet=packets())
+def test_a_remembered_backend_is_kept_where_the_port_has_affinity(family: Family, case: Case, packet: Packet) -> None:
+    case, packet = in_family(family, case, packet)
+    plane = evaluator(case)
+    opening = plane.opening(packet)
+    if opening is None or rules_differ(plane, packet):
+        return
+    for backend in opening.port.cluster:
+        expected = plane.evaluate(packet, remembered=backend)
+        assert_same(expected, send(plane, packet, remembered=clients_of(plane, opening.port, backend)))
+
+
+def clients_of(plane: Evaluator, port: ServicePort, backend: Backend) -> frozenset[str]:
+    """The sets that hold a client whom a backend met last."""
+    return frozenset({Sticky(port, plane.plan).clients(backend)}) if port.affinity else frozenset()
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases(), packet=packets())
+def test_a_packet_goes_on_with_no_priority_and_the_mark_it_came_with(case: Case, packet: Packet) -> None:
+    """Or with ours besides, where nothing more is to come: what is sent on to a backend loses it on its way out."""
+    plane = evaluator(case)
+    for branch in send(plane, packet, mark=OTHERS_MARK):
+        assert branch.mark & ~MASQUERADE_MARK == OTHERS_MARK
+        if branch.disposition in (Disposition.DNAT, Disposition.NONE):
+            assert branch.mark == OTHERS_MARK
+            assert branch.priority == 0
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases(), packet=packets())
+def test_both_data_planes_and_the_specification_agree_on_one_plan(case: Case, packet: Packet) -> None:
+    """On the Plan of either mode, wherever neither data plane has a corner and the Plan is one that both can write.
+
+    Where a packet meets no door the modes differ: only nf_tables' rules guard clusterIPs and the networks of Services,
+    only those of iptables let health checks in past a firewall.
+    """
+    for mode in Mode:
+        plane = Evaluator(case.plan(mode=mode))
+        expected = plane.evaluate(packet)
+        guarded = plane.opening(packet) is None and expected.disposition is not Disposition.NONE
+        if guarded or packet.port == HEALTH_PORT or rules_differ(plane, packet) or kube_proxy_differs(plane, packet):
+            continue
+        by_iptables = run_iptables(lower_to_iptables(plane.plan), packet, is_own=plane.is_own)
+        assert_same(expected, send(plane, packet))
+        assert_same(expected, by_iptables)
+
+
+@pytest.mark.parametrize("place", ROWS, ids=row_id)
+def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[int, int]) -> None:
+    """The rows of kube-proxy's nftables mode hold without exception; those of its iptables mode as that mode has them.
+
+    What the modes do differently is left to the specification: the Plan is one of mode nftables.
+    """
+    case, row = place
+    flow = CASES[case]["flows"][row]
+    plane = evaluator_of(case, Mode.NFTABLES)
+    packet = packet_of(flow)
+    branches = send(plane, packet)
+    if CASES[case]["proxy"]["mode"] == "nftables":
+        assert answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
+    if not rules_differ(plane, packet):
+        assert_same(plane.evaluate(packet), branches)
+
+
+def test_every_row_of_the_recorded_packets_is_run() -> None:
+    modes = Counter(CASES[case]["proxy"]["mode"] for case, _ in ROWS)
+    assert modes == {"iptables": 153, "nftables": 240}
