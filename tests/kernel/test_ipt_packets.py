@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from fairway.api.codec import decode_cluster
 from fairway.dataplane.ipt.backend import IptablesBackend, Variant
 from fairway.flow.packet import Packet, Protocol
-from fairway.flow.trace import Disposition, Trace
-from fairway.plan.compile import compile_plan
+from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Plan
 from fairway.plan.options import parse_options
+from tests.kernel.cluster import assembly_of, endpoints, is_as_expected, service
 from tests.kernel.namespaces import in_namespaces
-from tests.kernel.wire import Seen, Wire, wire
+from tests.kernel.wire import Wire, wire
 
 pytestmark = pytest.mark.kernel
 
@@ -37,58 +34,33 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     return request.param
 
 
-def service(name: str, number: int, protocol: str = "TCP", **spec: Any) -> dict[str, Any]:
-    """Type LoadBalancer: cluster IP 10.200.1.NUMBER:80, node port 30000+NUMBER."""
-    port = {"port": 80, "protocol": protocol, "nodePort": 30000 + number}
-    address = spec.pop("address", None)
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"type": "LoadBalancer", "clusterIP": f"10.200.1.{number}", "ports": [port], **spec},
-        "status": {"loadBalancer": {"ingress": [{"ip": address}]}} if address else {},
-    }
-
-
-def endpoints(name: str, addresses: Sequence[str], protocol: str = "TCP") -> dict[str, Any]:
+def placed(name: str, addresses: Sequence[str], protocol: str = "TCP") -> dict[str, Any]:
     nodes = {LOCAL_POD: NODE, NODE_ADDRESS: NODE, FAR_POD: "node-2"}
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{name}-1",
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": name},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "nodeName": nodes[address]} for address in addresses],
-        "ports": [{"name": "", "port": 8080, "protocol": protocol}],
-    }
+    return endpoints(name, {address: nodes[address] for address in addresses}, protocol)
 
 
 OBJECTS = (
     service("cluster", 1, address=VIP),
-    endpoints("cluster", [LOCAL_POD, FAR_POD]),
+    placed("cluster", [LOCAL_POD, FAR_POD]),
     service("local", 2, externalTrafficPolicy="Local"),
-    endpoints("local", [LOCAL_POD, FAR_POD]),
+    placed("local", [LOCAL_POD, FAR_POD]),
     service("elsewhere", 3, externalTrafficPolicy="Local", internalTrafficPolicy="Local"),
-    endpoints("elsewhere", [FAR_POD]),
+    placed("elsewhere", [FAR_POD]),
     service("nowhere", 4),
     service("datagram", 5, "UDP", externalTrafficPolicy="Local"),
-    endpoints("datagram", [LOCAL_POD], "UDP"),
+    placed("datagram", [LOCAL_POD], "UDP"),
     service("datagram-nowhere", 6, "UDP"),
     service("guarded", 7, address=GUARDED_VIP, loadBalancerSourceRanges=["203.0.113.0/24"]),
-    endpoints("guarded", [FAR_POD]),
+    placed("guarded", [FAR_POD]),
     service("sticky", 8, sessionAffinity="ClientIP"),
-    endpoints("sticky", [LOCAL_POD, FAR_POD]),
+    placed("sticky", [LOCAL_POD, FAR_POD]),
 )
 
 
 def plan_of(objects: Sequence[dict[str, Any]]) -> Plan:
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-    cluster = decode_cluster([node, *objects])
     options = parse_options(cluster_cidrs=["10.10.0.0/16"], node_addresses=[NODE_ADDRESS])
-    return compile_plan(cluster.services, cluster.slices, cluster.node(NODE), options=options)
+    return assembly_of([node, *objects], NODE, options).plan()
 
 
 def all_packets(plan: Plan) -> Iterator[Packet]:
@@ -120,26 +92,6 @@ def wired() -> Iterator[Wire]:
         yield node
 
 
-def dropped(variant: Variant) -> int:
-    """How many packets rules that drop have counted."""
-    program = f"iptables-{variant.value}-save"
-    text = subprocess.run([program, "-c", "-t", "filter"], check=True, capture_output=True, text=True).stdout
-    return sum(int(count) for count in re.findall(r"^\[(\d+):\d+\] .*-j DROP$", text, re.MULTILINE))
-
-
-def is_as_expected(seen: Seen, expected: Trace) -> bool:
-    if seen.disposition is not expected.disposition:
-        return False
-    if seen.server is None:
-        return True
-    masqueraded = ip_address(NODE_ADDRESS)
-    ways = {
-        ((candidate.address, candidate.port), masqueraded if candidate.masquerade else expected.packet.source)
-        for candidate in expected.candidates
-    }
-    return (seen.server, seen.peer) in ways
-
-
 def test_real_packets_meet_what_evaluate_says(variant: Variant) -> None:
     def child() -> tuple[list[str], dict[str, int]]:
         evaluator = Evaluator(plan_of(OBJECTS))
@@ -148,9 +100,9 @@ def test_real_packets_meet_what_evaluate_says(variant: Variant) -> None:
             IptablesBackend(variant).sync(evaluator.plan)
             for packet in all_packets(evaluator.plan):
                 expected = evaluator.evaluate(packet)
-                seen = node.send(packet, lambda: dropped(variant))
+                seen = node.send(packet)
                 fates[seen.disposition.value] += 1
-                if not is_as_expected(seen, expected):
+                if not is_as_expected(seen, [expected], evaluator.is_own):
                     wrong.append(f"{packet}: expected {expected.reason}, saw {seen}")
         return wrong, fates
 
@@ -167,7 +119,7 @@ def test_calls_spread_over_all_backends_and_affinity_keeps_one(variant: Variant)
         with wired() as node:
             IptablesBackend(variant).sync(plan)
             met = [
-                {node.send(packet, lambda: dropped(variant)).server for _ in range(60)}
+                {node.send(packet).server for _ in range(60)}
                 for packet in (
                     Packet(source=ip_address(CLIENT), destination=ip_address(NODE_ADDRESS), port=port)
                     for port in (30001, 30008)
