@@ -42,6 +42,7 @@ T = TypeVar("T")
 CLUSTER_CIDR, SERVICE_CIDR = "10.10.0.0/16", "10.200.0.0/16"
 SERVER, PORT = "10.10.1.1", 8080
 """An endpoint that is there: an address of the namespace itself."""
+NODE_ADDRESS = "172.18.0.5"
 KILLS = 100
 
 
@@ -238,7 +239,9 @@ def test_no_connection_is_lost_however_often_the_agent_is_killed():
     objects += [slice_of(names[0], [SERVER]), *(slice_of(name, ["10.10.2.1"]) for name in names[1:])]
 
     async def play(lab: Lab) -> None:
-        await _output("ip", "address", "add", f"{SERVER}/32", "dev", "lo")
+        for address in (NODE_ADDRESS, SERVER):
+            await _output("ip", "address", "add", f"{address}/32", "dev", "lo")
+        await _output("ip", "route", "add", SERVICE_CIDR, "dev", "lo", "src", NODE_ADDRESS)
         async with lab.agent():
             await lab.settled()
         with socket.create_server((SERVER, PORT), backlog=64) as server:

@@ -103,7 +103,7 @@ def test_a_visit_tells_which_elements_decided() -> None:
     assert [found for visit in to_far.visits for found in visit.found] == [
         Found(layout.SERVICES, PLACE, keep_two.packed),
         Found(layout.CLASSES, keep_two.packed, goto("keep-2")),
-        Found(layout.BACKENDS, PLACE + slot_key(1), endpoint_value(FAR.address, 8080)),
+        Found(layout.BACKENDS, PLACE + slot_key(1), endpoint_value(FAR)),
     ]
 
 

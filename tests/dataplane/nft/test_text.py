@@ -50,6 +50,7 @@ from fairway.netlink.expressions import (
     jump,
 )
 from fairway.netlink.nftables import Hook
+from fairway.plan.model import Backend
 from tests.dataplane.nft.build import ruleset_of, scenarios
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -239,7 +240,7 @@ def test_a_register_that_was_written_over_is_no_longer_what_it_was() -> None:
 ADDRESS = ip_address("10.200.1.1")
 DOOR_TEXT = "10.200.1.1 . tcp . 443"
 DOOR = layout.door_key(ADDRESS, Protocol.TCP, 443)
-BACKEND = layout.endpoint_value(ip_address("10.10.1.2"), 8080)
+BACKEND = layout.endpoint_value(Backend(host="10.10.1.2", port=8080))
 RANGES = DOOR + ip_address("10.0.0.0").packed
 
 
