@@ -7,10 +7,13 @@ answer is no, since rules do the same without counting.
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Iterable
 
-from fairway.dataplane.ipt.nfnetlink import NLM_F_CREATE, ask, attribute, connect
+from fairway.base.errors import FairwayError
+from fairway.netlink.exchange import AnswerLost, KernelRefused
+from fairway.netlink.nftables import GENERIC, NFPROTO_IPV4, Request
+from fairway.netlink.socket import NetlinkSocket
+from fairway.netlink.wire import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, text, u32
 
 _NFNL_SUBSYS_ACCT = 7
 _NFNL_SUBSYS_NFT_COMPAT = 11
@@ -27,14 +30,11 @@ _TYPE_MATCH = 0
 def ensure_counters(names: Iterable[str]) -> bool:
     """Make each counter that is not there; True where the kernel has them all and the match too."""
     try:
-        with connect() as connection:
-            if ask(connection, _NFNL_SUBSYS_NFT_COMPAT, _NFNL_MSG_COMPAT_GET, _match_query("nfacct")).error:
+        with NetlinkSocket() as socket:
+            if _ask(socket, _match_query("nfacct")):
                 return False
-            errors = [
-                ask(connection, _NFNL_SUBSYS_ACCT, _NFNL_MSG_ACCT_NEW, _name(name), NLM_F_CREATE).error
-                for name in names
-            ]
-    except OSError:
+            errors = [_ask(socket, _counter(_NFNL_MSG_ACCT_NEW, name, NLM_F_CREATE)) for name in names]
+    except (FairwayError, AnswerLost):
         return False
     return all(error in (0, errno.EEXIST, errno.EBUSY) for error in errors)
 
@@ -42,23 +42,32 @@ def ensure_counters(names: Iterable[str]) -> bool:
 def remove_counters(names: Iterable[str]) -> None:
     """Remove those that are there and that no rule uses."""
     try:
-        with connect() as connection:
+        with NetlinkSocket() as socket:
             for name in names:
-                ask(connection, _NFNL_SUBSYS_ACCT, _NFNL_MSG_ACCT_DEL, _name(name))
-    except OSError:
+                _ask(socket, _counter(_NFNL_MSG_ACCT_DEL, name))
+    except (FairwayError, AnswerLost):
         return
 
 
-def _name(name: str) -> bytes:
-    return attribute(_NFACCT_NAME, name.encode() + b"\0")
+def _ask(socket: NetlinkSocket, request: Request) -> int:
+    """The errno the kernel answers with, 0 for none."""
+    try:
+        socket.ask(request)
+    except KernelRefused as refused:
+        return refused.number
+    return 0
 
 
-def _match_query(name: str) -> bytes:
+def _request(subsystem: int, message: int, body: bytes, flags: int = 0) -> Request:
+    kind = subsystem << 8 | message
+    return Request(kind, NLM_F_REQUEST | NLM_F_ACK | flags, GENERIC.pack(NFPROTO_IPV4, 0, 0) + body)
+
+
+def _counter(message: int, name: str, flags: int = 0) -> Request:
+    return _request(_NFNL_SUBSYS_ACCT, message, text(_NFACCT_NAME, name), flags)
+
+
+def _match_query(name: str) -> Request:
     """Asks whether xtables has a match of this name, revision 0; the kernel loads its module to find out."""
-    return b"".join(
-        (
-            attribute(_NFTA_COMPAT_NAME, name.encode() + b"\0"),
-            attribute(_NFTA_COMPAT_REV, struct.pack(">I", 0)),
-            attribute(_NFTA_COMPAT_TYPE, struct.pack(">I", _TYPE_MATCH)),
-        )
-    )
+    body = text(_NFTA_COMPAT_NAME, name) + u32(_NFTA_COMPAT_REV, 0) + u32(_NFTA_COMPAT_TYPE, _TYPE_MATCH)
+    return _request(_NFNL_SUBSYS_NFT_COMPAT, _NFNL_MSG_COMPAT_GET, body)
