@@ -22,7 +22,7 @@ from fairway.base.addresses import IPAddress
 from fairway.base.errors import Retry, Unsupported
 from fairway.plan.assembly import Assembly
 from fairway.plan.model import Plan
-from fairway.plan.options import NodeView, Options, parse_options
+from fairway.plan.options import Mode, NodeView, Options, parse_options
 from fairway.watch.informer import Change
 from fairway.watch.reflector import Backoff
 from tests.agent.test_changes import change, triggered_slice
@@ -127,12 +127,13 @@ class Bench:
         options: Options = OPTIONS,
         addresses: Sequence[IPAddress] = (),
         quick: bool = False,
+        mode: Mode = Mode.IPTABLES,
     ) -> None:
         self.clock = Clock()
         self.objects = ChangeTracker(started=NOON)
         self.dataplane = Recorder(quick=quick)
         self.health = ProxyHealth(timeout_s=60)
-        self.metrics = Metrics()
+        self.metrics = Metrics(mode)
         self.told: list[Standing] = []
         self.unprogrammed: list[tuple[Key, str]] = []
         self.trigger = ScriptedTrigger(*[lambda step=step: step(self) for step in steps])

@@ -105,7 +105,7 @@ class Agent:
         self._clock = clock or SystemClock()
         self._objects = ChangeTracker(started=self._clock.now())
         self._health = ProxyHealth(timeout_s=2 * config.sync_period_s)
-        self._metrics = Metrics()
+        self._metrics = Metrics(config.options.mode)
         self._node_seen = asyncio.Event()
         self._unreported: asyncio.Queue[tuple[Key, str]] = asyncio.Queue(EVENTS_WAITING)
         self._frozen = False

@@ -26,12 +26,14 @@ class Applied:
 
     refused: by Service, why the kernel did not take it; of these it holds what it held before, or nothing. Everything
     else is in.
-    tampering: what somebody else had done to the rules, which is undone.
+    tampering: what somebody else had done to the rules, which is undone. elements, messages: sent to nf_tables.
     """
 
     changed: bool
     refused: Mapping[Key, str] = field(default_factory=dict)
     tampering: Sequence[str] = ()
+    elements: int = 0
+    messages: int = 0
     total: Mapping[str, int] = field(default_factory=dict)
     written: Mapping[str, int] = field(default_factory=dict)
 
@@ -129,7 +131,8 @@ class NftDataplane:
             changed=sync.changed,
             refused=sync.refused,
             tampering=[str(each) for each in sync.tampering],
-            written={"elements": sync.elements, "messages": sync.messages},
+            elements=sync.elements,
+            messages=sync.messages,
         )
 
     def fileno(self) -> int | None:

@@ -17,6 +17,7 @@ from prometheus_client import (
 
 from fairway.agent.changes import Pending
 from fairway.base.addresses import Family
+from fairway.plan.options import Mode
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,6 +26,11 @@ _PROGRAMMING_BUCKETS = (0.25, 0.5, *range(1, 60), *range(60, 120, 5), *range(120
 _FINE_BUCKETS = tuple(0.001 * 2**power for power in range(12))
 """kube-proxy's first bucket for programming is 0.25 s, in which all of ours would end up."""
 
+_FAILURES = {
+    Mode.IPTABLES: "sync_proxy_rules_iptables_restore_failures_total",
+    Mode.NFTABLES: "sync_proxy_rules_nftables_sync_failures_total",
+}
+
 # A `_created` series for each counter doubles them, and kube-proxy has none.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it is declared without types
 
@@ -32,7 +38,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # it is declared wit
 class Metrics:
     """A registry of its own, so that two agents in one process count for themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode = Mode.IPTABLES) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Seconds one sync took", _SYNC_BUCKETS)
@@ -64,9 +70,12 @@ class Metrics:
         )
         self._rules = self._gauge("sync_proxy_rules_iptables_total", "Rules there are", "table")
         self._written = self._gauge("sync_proxy_rules_iptables_last", "Rules the last sync wrote", "table")
-        self._failures = self._counter(
-            "sync_proxy_rules_iptables_restore_failures_total", "Writes that failed", "ip_family"
-        )
+        self._failures = self._counter(_FAILURES[mode], "Writes that failed", "ip_family")
+        self._sent = {
+            what: self._own_counter(f"nftables_{what}_sent", f"{what.capitalize()} sent to the kernel", "ip_family")
+            for what in ("elements", "messages")
+        }
+        self._repairs = self._own_counter("repairs", "Times the rules were mended after somebody else", "ip_family")
         self._slice_pending = self._plain_gauge("sync_proxy_rules_endpoint_changes_pending", "Slice changes to sync")
         self._service_pending = self._plain_gauge("sync_proxy_rules_service_changes_pending", "Service changes to sync")
         self._slice_changes = self._counter("sync_proxy_rules_endpoint_changes_total", "Slice changes seen")
@@ -109,6 +118,15 @@ class Metrics:
     def failed(self, family: Family) -> None:
         self._failures.labels(family.api_name).inc()
 
+    def sent(self, family: Family, *, elements: int, messages: int) -> None:
+        """What went to nf_tables."""
+        self._sent["elements"].labels(family.api_name).inc(elements)
+        self._sent["messages"].labels(family.api_name).inc(messages)
+
+    def repaired(self, family: Family) -> None:
+        """What somebody else did to the rules is undone."""
+        self._repairs.labels(family.api_name).inc()
+
     def rules(self, family: Family, *, total: Mapping[str, int], written: Mapping[str, int]) -> None:
         """Rules by table: all, and those the last sync wrote."""
         for table in total.keys() | written.keys():
@@ -134,6 +152,10 @@ class Metrics:
 
     def _plain_gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"kubeproxy_{name}", text, registry=self._registry)
+
+    def _own_counter(self, name: str, text: str, *labels: str) -> Counter:
+        """Of what kube-proxy does not count."""
+        return Counter(f"fairway_{name}", text, labels, registry=self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"kubeproxy_{name}", text, labels, registry=self._registry)

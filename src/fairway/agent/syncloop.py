@@ -214,6 +214,7 @@ class SyncLoop:
         self._heed(applied.tampering)
         if self._undone:
             _log.warning("somebody else changed our rules: %s; repaired", one_line("; ".join(self._undone)))
+            self._metrics.repaired(self._settings.family)
         elif applied.changed and not self._unknown and not self._target.dirty:
             _log.warning("rules were changed by someone else; they are repaired")
         self._undone.clear()
@@ -227,6 +228,7 @@ class SyncLoop:
         self._metrics.synced(family, took_s=took_s, full=step.full, now=now)
         self._metrics.programmed(family, self._triggered, now)
         self._metrics.rules(family, total=applied.total, written=applied.written)
+        self._metrics.sent(family, elements=applied.elements, messages=applied.messages)
         self._triggered.clear()
         _log.debug("%d Services compiled, rules written: %s", step.recompiled, applied.written)
 
