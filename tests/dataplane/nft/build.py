@@ -88,7 +88,7 @@ UDP_AND_SCTP = [{"port": 53, "protocol": "UDP"}, {"name": "s", "port": 5, "proto
 LOCAL: Mapping[str, Any] = {"externalTrafficPolicy": "Local"}
 
 
-def many_endpoints(count: int, first: int = 1, *, port: int = 8080) -> EndpointSlice:
+def many_endpoints(count: int, first: int = 11, *, port: int = 8080) -> EndpointSlice:
     pods = [endpoint(f"10.10.2.{number}", THERE) for number in range(first, first + count)]
     return endpoint_slice(*pods, ports=[{"port": port}])
 
