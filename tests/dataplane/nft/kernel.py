@@ -86,11 +86,21 @@ class Kernel:
         for key, value in shape_of(self.sets[name]).unpack(data).items() if kind is Kind.NEWSETELEM else ():
             if key in held:
                 raise LookupError(f"element {key.hex()} of {name} is there")
+            if isinstance(value, bytes) and self.sets[name].field_lengths:
+                self._may_not_overlap(name, key, value)
             if isinstance(value, Verdict) and value.chain:
                 self._chain(value.chain)
             held[key] = value
         for key in _keys(self.sets[name], data) if kind is Kind.DELSETELEM else ():
             del held[key]
+
+    def _may_not_overlap(self, name: str, first: bytes, last: bytes) -> None:
+        """Ranges of concatenations meet where those of each field do (nft_pipapo_insert)."""
+        for low, high in self.elements[name].items():
+            assert isinstance(high, bytes)
+            fields = [slice(start, start + 4) for start in range(0, len(first), 4)]
+            if all(low[field] <= last[field] and first[field] <= high[field] for field in fields):
+                raise LookupError(f"ranges of {name} overlap")
 
     def _chain(self, name: str) -> str:
         if name not in self.chains:

@@ -1,7 +1,8 @@
 """A Delta as messages to the kernel. Pure.
 
 All of it is one transaction, in an order that is good even where small buffers make it several: what is referred to
-comes before what refers to it, a door is opened after its backends are there, and closed before they go.
+comes before what refers to it, a door is opened after its backends are there, and closed before they go. Only source
+ranges that change go before others come, so that meanwhile fewer may pass, never more.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def _encode_elements(delta: Delta, family: int, specs: Mapping[str, SetSpec]) ->
     for name in names:
         spec = specs[name]
         add, remove = delta.add.get(name, {}), delta.remove.get(name, {})
-        if name in _DOORS:
+        if name in _DOORS or (spec.ranges and add):
+            # The kernel refuses a range that overlaps one that goes only later.
             replaced = remove
         else:
             replaced = {key: value for key, value in remove.items() if key in add}
