@@ -93,6 +93,14 @@ def many_endpoints(count: int, first: int = 11, *, port: int = 8080) -> Endpoint
     return endpoint_slice(*pods, ports=[{"port": port}])
 
 
+def long_names() -> tuple[Service, EndpointSlice]:
+    """Longer than a comment may be."""
+    name, namespace, port = "s" * 63, "n" * 63, "p" * 15
+    one = service(name, namespace=namespace, **AFFINITY, ports=[{"name": port, "port": 80}])
+    pods = [endpoint("10.10.1.3", HERE)]
+    return one, endpoint_slice(*pods, of=name, namespace=namespace, ports=[{"name": port, "port": 8080}])
+
+
 def scenarios() -> dict[str, Assembly]:
     """Every kind of element, rule and set, by what is special in it."""
     both = LOCAL_AND_REMOTE
@@ -119,6 +127,7 @@ def scenarios() -> dict[str, Assembly]:
         "affinity for 90 s": assembly(
             every_door(**AFFINITY, sessionAffinityConfig={"clientIP": {"timeoutSeconds": 90}}), both
         ),
+        "affinity of long names": assembly(*long_names()),
         "node ports everywhere": assembly(every_door(), both, options=options(node_port_addresses=["0.0.0.0/0"])),
         "no pod network": assembly(every_door(), both, options=options(cluster_cidrs=[])),
         "odd networks": assembly(
