@@ -34,7 +34,7 @@ HEALTH_PORT = 31999
 _PODS = tuple(f"10.10.{node}.{pod}" for node in (1, 2, 3) for pod in (2, 3))
 _HOST_NETWORK = ("172.18.0.1", "172.18.0.2")
 _CLIENTS = ("203.0.113.7", "192.168.10.9", "172.18.0.2", "10.10.1.2", "10.10.2.2", *NODE_ADDRESSES)
-_AIMS = (
+AIMS = (
     *((f"10.200.1.{index}", port) for index in (1, 2) for port in PORTS),
     *((address, port) for address in (LOAD_BALANCER, EXTERNAL) for port in PORTS),
     *((address, port) for address in NODE_ADDRESSES for port in (*NODE_PORTS, HEALTH_PORT)),
@@ -213,7 +213,7 @@ def packets(draw: st.DrawFn) -> Packet:
     """To a door more often than not; what the node itself sends comes from an address of its own."""
     from_node = draw(st.booleans())
     source = draw(st.sampled_from(NODE_ADDRESSES if from_node else _CLIENTS))
-    destination, port = draw(st.sampled_from(_AIMS))
+    destination, port = draw(st.sampled_from(AIMS))
     if from_node and draw(st.integers(0, 3)) == 0:
         source = destination = "127.0.0.1"
     return Packet(

@@ -96,7 +96,8 @@ class Wire:
             _sysctl(f"conf/{name}/rp_filter", "0")
             _sysctl(f"conf/{name}/route_localnet", "1")
             _sysctl(f"conf/{name}/send_redirects", "0")
-        self._taps = [self._tap("lo")]
+        self._loopback = self._tap("lo")
+        self._taps = [self._loopback]
 
     def link(self, address: str, gateway: str) -> None:
         """A host of one address; the node has `gateway` on the link, and the host sends everything there."""
@@ -153,7 +154,11 @@ class Wire:
         self._servers.append((protocol, server))
 
     def send(self, packet: Packet) -> Seen:
-        """Send it and see what comes of it."""
+        """Send it and see what comes of it.
+
+        Where it may arrive untouched there must be a server, or a host that has not the address: a machine answers for
+        a port of its own that nobody listens at just as rules refuse.
+        """
         with self.call(packet) as (seen, _):
             return seen
 
@@ -182,7 +187,7 @@ class Wire:
             yield self._watch(packet, client, stack)
 
     def _watch(self, packet: Packet, client: socket.socket, stack: ExitStack) -> tuple[Seen, Call | None]:
-        frames: list[Frame] = []
+        heard: list[tuple[Tap, Frame]] = []
         for _ in range(ROUNDS):
             self._ring()
             call = self._met(packet.protocol, client, stack)
@@ -193,14 +198,18 @@ class Wire:
                 untouched = server == (packet.destination, packet.port)
                 disposition = Disposition.NONE if untouched else Disposition.DNAT
                 return Seen(disposition=disposition, server=server, peer=peer), call
-            for tap in self._taps:
-                frames += tap.frames()
-        sent = [frame for frame in frames if frame.source == (packet.source, client.getsockname()[1])]
+            heard += [(tap, frame) for tap in self._taps for frame in tap.frames()]
+        sent = [frame for _, frame in heard if frame.source == (packet.source, client.getsockname()[1])]
         assert all(frame.destination == (packet.destination, packet.port) for frame in sent), f"{packet}: {sent}"
         if any(frame.refused for frame in sent):
             self._assert_told(packet, client)
             return Seen(disposition=Disposition.REJECT), None
-        return Seen(disposition=Disposition.NONE if sent else Disposition.DROP), None
+        # What the node sends to itself may still be dropped where it comes in; a server tells that it was not.
+        if any(tap is not self._loopback for tap, frame in heard if frame in sent):
+            return Seen(disposition=Disposition.NONE), None
+        error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        assert not error, f"{packet} arrived, and no server is there: {os.strerror(error)}"
+        return Seen(disposition=Disposition.DROP), None
 
     def _met(self, protocol: Protocol, client: socket.socket, stack: ExitStack) -> Call | None:
         """The server that the client met, if one has heard of it by now."""
