@@ -125,10 +125,10 @@ FAR_HAIRPIN = "10.10.2.3 . 10.10.2.3 . tcp . 8080"
             {
                 "cluster-ips": ["10.200.1.5"],
                 "hairpins": [HAIRPIN],
-                "nodeport-sticky": ["tcp . 30080 : goto sticky-masquerade-LOLE4ISW44XBNF3G"],
+                "nodeport-sticky": ["tcp . 30080 : goto sticky-masquerade-cluster-LOLE4ISW44XBNF3G"],
                 "nodeports": ["tcp . 30080 : 20:3"],
                 "services": ["10.200.1.5 . tcp . 80 : 0:3"],
-                "sticky": ["10.200.1.5 . tcp . 80 : goto sticky-masquerade-outside-LOLE4ISW44XBNF3G"],
+                "sticky": ["10.200.1.5 . tcp . 80 : goto sticky-masquerade-outside-cluster-LOLE4ISW44XBNF3G"],
             },
         ),
     ],
@@ -223,7 +223,7 @@ def test_affinity_leads_a_client_to_the_endpoint_that_remembers_it_and_else_to_a
 
 def test_affinity_of_local_doors_chooses_among_local_endpoints_and_takes_the_short_cut_to_all() -> None:
     ruleset = ruleset_of(scenarios()["affinity, local and guarded"])
-    assert rules(ruleset, "sticky-guarded-local-LOLE4ISW44XBNF3G") == [
+    assert rules(ruleset, "sticky-guarded-local-local-LOLE4ISW44XBNF3G") == [
         "ip daddr . meta l4proto . th dport . ip saddr != @source-ranges drop",
         "ip saddr 10.10.0.0/16 goto affinity-cluster-LOLE4ISW44XBNF3G",
         "fib saddr type local meta mark set meta mark | 0x00004000 goto affinity-cluster-LOLE4ISW44XBNF3G",
