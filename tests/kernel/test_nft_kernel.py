@@ -206,6 +206,20 @@ TAMPERING = {
     "rules gone": "flush chain ip fairway masquerading",
     "a chain more": "add chain ip fairway mine\nadd rule ip fairway mine jump dispatch",
     "a set more": "add set ip fairway mine { type ipv4_addr; }",
+    "a rule with a set of its own": "insert rule ip fairway services ip saddr { 1.1.1.1, 2.2.2.2 } drop",
+    "a rule with a map of its own": "insert rule ip fairway services ip saddr vmap { 1.1.1.1 : goto refuse }",
+    "a chain and a map that lead to each other": (
+        "add chain ip fairway mine\n"
+        "add map ip fairway led { type ipv4_addr : verdict; elements = { 1.1.1.1 : goto mine }; }\n"
+        "add rule ip fairway mine ip saddr vmap @led"
+    ),
+    "chains that lead to each other": (
+        "add chain ip fairway one\nadd chain ip fairway two\nadd rule ip fairway one jump two\n"
+        "insert rule ip fairway refuse jump one"
+    ),
+    "an element for every key": "add element ip fairway services { * : 0:2 }",
+    "the table put to sleep": "add table ip fairway { flags dormant; }",
+    "another policy": "add chain ip fairway nat-output { policy drop; }",
     "the table gone": "delete table ip fairway",
     "everything gone": "flush ruleset",
 }

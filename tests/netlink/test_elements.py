@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairway.netlink.elements import (
+    CATCHALL,
     RangeShape,
     Shape,
     Value,
@@ -108,6 +109,16 @@ def test_broken_lists_are_refused_or_are_others(data: st.DataObject) -> None:
         shape.unpack(data.draw(broken(whole)))
     except ValueError:
         pass
+
+
+def test_the_element_for_every_key_has_a_key_of_its_own() -> None:
+    every = attribute(1, u32(3, 2) + attribute(2, encode_value(b"bbbb")))
+    assert Shape(4, 4).unpack(as_dumped(b"aaaa", b"bbbb") + every) == {b"aaaa": b"bbbb", CATCHALL: b"bbbb"}
+
+
+def test_an_element_without_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="missing"):
+        Shape(4).unpack(attribute(1, u32(3, 0)))
 
 
 def test_a_key_that_is_a_verdict_is_refused() -> None:

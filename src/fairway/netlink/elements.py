@@ -31,7 +31,10 @@ Value = bytes | Verdict | None
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM = 1
 _ELEM_KEY, _ELEM_DATA, _ELEM_FLAGS, _ELEM_KEY_END = 1, 2, 3, 10
-_ELEM_INTERVAL_END = 0x1
+_ELEM_INTERVAL_END, _ELEM_CATCHALL = 0x1, 0x2
+
+CATCHALL = b""
+"""The key of the element that stands for every key no other has (`*`), which sets of ours never hold."""
 
 
 class Shape:
@@ -98,9 +101,10 @@ class Shape:
     def _unpack(self, data: bytes) -> Iterator[tuple[bytes, Value]]:
         for _, element in each_attribute(data):
             found = attributes(element)
-            if _ELEM_KEY not in found or to_int(found.get(_ELEM_FLAGS, b"")) & _ELEM_INTERVAL_END:
+            flags = to_int(found.get(_ELEM_FLAGS, b""))
+            if flags & _ELEM_INTERVAL_END:
                 continue
-            key = decode_data(found[_ELEM_KEY])
+            key = CATCHALL if flags & _ELEM_CATCHALL else decode_data(found[_ELEM_KEY])
             if not isinstance(key, bytes):
                 raise ValueError("an element's key is a verdict")
             value: Value = None

@@ -72,6 +72,7 @@ class Kind(IntEnum):
 class SetFlag(IntFlag):
     """enum nft_set_flags."""
 
+    ANONYMOUS = 0x1
     INTERVAL = 0x4
     MAP = 0x8
     TIMEOUT = 0x10

@@ -11,6 +11,7 @@ from fairway.dataplane.nft.chains import drop_rule
 from fairway.dataplane.nft.diff import Delta, Observed, diff
 from fairway.dataplane.nft.encode import encode
 from fairway.dataplane.nft.ruleset import BaseHook, Chain, Rule, Ruleset
+from fairway.netlink.elements import CATCHALL
 from fairway.netlink.expressions import Unknown
 from fairway.netlink.nftables import Hook, SetFlag, SetInfo
 from tests.dataplane.nft.build import ruleset_of, scenarios
@@ -69,6 +70,9 @@ SERVICES = SEEN.sets["services"]
     "found",
     [
         replace(SEEN, comment=""),
+        replace(SEEN, flags=1),
+        with_set(replace(SEEN.sets["classes"], name="strange")),
+        with_elements("services", lambda some: some.update({CATCHALL: bytes(4)})),
         with_set(replace(SERVICES, key_length=8)),
         with_set(replace(SERVICES, key_type=7)),
         with_set(replace(SERVICES, data_length=8)),

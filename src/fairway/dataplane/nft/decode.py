@@ -26,8 +26,9 @@ ACCEPT_POLICY = 1
 
 
 def decode_sets(bodies: Iterable[bytes]) -> dict[str, SetInfo]:
-    """By name; the kernel's anonymous sets are somebody else's, but ours to see."""
-    return {info.name: info for info in map(decode_set, bodies) if info.table == TABLE}
+    """By name. Anonymous ones are somebody else's, and come and go with the rules that hold them."""
+    found = (info for info in map(decode_set, bodies) if not info.flags & SetFlag.ANONYMOUS)
+    return {info.name: info for info in found if info.table == TABLE}
 
 
 def decode_elements(info: SetInfo, bodies: Iterable[bytes]) -> dict[bytes, Value]:
@@ -68,11 +69,13 @@ def observed(
         if info.table == TABLE:
             by_chain.setdefault(info.chain, []).append(_rule(info))
     found = [info for info in map(decode_chain, chains) if info.table == TABLE]
+    told = decode_table(table, family)
     return Observed(
-        comment=read_comment(decode_table(table, family).userdata),
+        comment=read_comment(told.userdata),
         sets=sets,
         chains={info.name: _chain(info, by_chain.get(info.name, ())) for info in found},
         elements=elements,
+        flags=told.flags,
     )
 
 

@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from fairway.dataplane.nft.ruleset import Chain, Elements, Ruleset, SetSpec
-from fairway.netlink.elements import Value
+from fairway.netlink.elements import CATCHALL, Value
 from fairway.netlink.nftables import VERDICT_DATA, SetInfo
 
 _NONE: Elements = {}
 
 
 class Observed(Struct, frozen=True):
-    """What the kernel holds of our table. elements: of sets that only we fill, those that packets fill are empty."""
+    """What the kernel holds of our table.
+
+    elements: of sets that only we fill, those that packets fill are empty. flags: of the table, which has none of ours.
+    """
 
     comment: str
     sets: Mapping[str, SetInfo]
     chains: Mapping[str, Chain]
     elements: Mapping[str, Elements]
+    flags: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,8 +79,8 @@ class Delta:
 def diff(observed: Observed | None, desired: Ruleset) -> Delta:
     """From what the kernel holds, None for no table, to what it should.
 
-    A set of another make, or a base chain at another hook, cannot be mended in place: then all is made anew, in the
-    same transaction.
+    What cannot be mended in place is made anew with all else, in the same transaction: a set of another make, a base
+    chain at another hook, a table that sleeps, and what somebody added that could not go without being known better.
     """
     if observed is None or _is_alien(observed, desired):
         return _everything(desired, start_over=observed is not None)
@@ -108,7 +112,7 @@ def _everything(desired: Ruleset, *, start_over: bool) -> Delta:
 
 
 def _is_alien(observed: Observed, desired: Ruleset) -> bool:
-    if observed.comment != desired.comment:
+    if observed.comment != desired.comment or observed.flags or _is_entangled(observed, desired):
         return True
     sets = any(
         name in observed.sets and not _same_make(observed.sets[name], spec.info) for name, spec in desired.sets.items()
@@ -117,6 +121,14 @@ def _is_alien(observed: Observed, desired: Ruleset) -> bool:
         name in observed.chains
         and (observed.chains[name].hook, observed.chains[name].comment) != (chain.hook, chain.comment)
         for name, chain in desired.chains.items()
+    )
+
+
+def _is_entangled(observed: Observed, desired: Ruleset) -> bool:
+    """Whether there is a strange map that keeps chains in use, or an element for every key."""
+    strange = (info for name, info in observed.sets.items() if name not in desired.sets)
+    return any(info.data_type == VERDICT_DATA for info in strange) or any(
+        CATCHALL in elements for elements in observed.elements.values()
     )
 
 
