@@ -39,6 +39,7 @@ _OVERHEAD = 32
 _ACK_SIZE = 1024
 """Generous for one error with its words, as the receive buffer is charged for it."""
 _SMALLEST_BUFFER = 1 << 20
+_SMALLEST_BATCH = 4096
 _DUMP_TRIES = 10
 _TIMEOUT = Struct("@ll")
 """struct timeval: seconds, microseconds."""
@@ -122,17 +123,28 @@ class NetlinkSocket:
         wanted = size_of(requests)
         self._send_room = self._grow(SO_SNDBUFFORCE, socket.SO_SNDBUF, wanted + _OVERHEAD, self._send_room)
         self.reserve(_ACK_SIZE * min(len(requests), 1000))
-        parts = 0
-        for part in parts_within(requests, max(self._send_room - _OVERHEAD, 4096)):
-            first = self._next(len(part) + 2)
-            expected = generation + parts if generation is not None else None
-            batch = encode_batch(part, first, expected)
-            self._send(batch)
-            self.messages += len(part)
-            self.bytes += len(batch)
-            check_batch(self._received(), part, first)
+        parts = sent = 0
+        while sent < len(requests):
+            part = next(parts_within(requests[sent:], max(self._send_room - _OVERHEAD, _SMALLEST_BATCH)))
+            try:
+                self._commit_part(part, generation + parts if generation is not None else None)
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE or self._send_room <= _SMALLEST_BATCH:
+                    raise _lost(error) from error
+                self._send_room //= 2  # the kernel counts more than we did
+                continue
+            sent += len(part)
             parts += 1
         return parts
+
+    def _commit_part(self, part: Sequence[Request], generation: int | None) -> None:
+        """One transaction. Raises OSError where it could not be sent at all."""
+        first = self._next(len(part) + 2)
+        batch = encode_batch(part, first, generation)
+        self._send(batch)
+        self.messages += len(part)
+        self.bytes += len(batch)
+        check_batch(self._received(), part, first)
 
     def ask(self, request: Request) -> list[tuple[int, bytes]]:
         """The answers to one request, or a dump: message types and bodies.
