@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from fairway.kubelet.dns import ClusterDns
+from fairway.plan.options import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class KubeletConfig:
     serving certificate of :10250; client_ca: whose certificates its clients must have, and client_names: the common
     names that may call besides the group system:masters. hidden: paths covered in every pod, such as the lab's keys.
     pod_network: of all nodes' pods; what they send out of it leaves under the node's address. None: as it is.
-    labels: beside the ones every node has. dns: what pods resolve names with.
+    mode: what its rules for that are written with, as the agent's beside it. labels: beside the ones every node has.
+    dns: what pods resolve names with.
     """
 
     node_name: str
@@ -44,6 +46,7 @@ class KubeletConfig:
     client_names: frozenset[str] = frozenset({"kube-apiserver-kubelet-client", "kube-apiserver"})
     last_pod_address: IPv4Address | None = None
     pod_network: IPv4Network | None = None
+    mode: Mode = Mode.NFTABLES
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     hidden: tuple[str, ...] = ()

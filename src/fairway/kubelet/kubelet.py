@@ -165,7 +165,7 @@ class Kubelet:
         context = tls_context(config.tls_cert, config.tls_key, config.client_ca)
         credentials = load_kubeconfig(config.kubeconfig)
         if config.pod_network is not None:
-            await ensure_masquerade(config.pod_network)
+            await ensure_masquerade(config.pod_network, config.mode)
         async with AsyncExitStack() as stack:
             spawner = await Spawner.connect(config.spawner)
             stack.push_async_callback(spawner.close)

@@ -8,10 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from fairway.base.errors import Refused, Unsupported
+from fairway.netlink.exchange import KernelRefused
+from fairway.netlink.expressions import (
+    Bitwise,
+    Cmp,
+    CmpOp,
+    Expression,
+    FibType,
+    Masquerade,
+    Payload,
+    PayloadBase,
+)
+from fairway.netlink.nftables import (
+    NFPROTO_IPV4,
+    ChainInfo,
+    Hook,
+    Request,
+    delete_table,
+    new_chain,
+    new_rule,
+    new_table,
+)
+from fairway.netlink.socket import NetlinkSocket
+from fairway.netlink.userdata import comment_record
+from fairway.plan.options import Mode
+
+TABLE = "fairway-masq"
+"""Of mode nftables: a table of its own, so that whoever writes the Services' never sees it."""
+
+_CHAIN_NAME = "postrouting"
+_PRIORITY = 110
+"""After kube-proxy's and the agent's postrouting (NF_IP_PRI_NAT_SRC, 100), whose marks are for them to clear."""
+
+_SADDR_OFFSET, _DADDR_OFFSET, _ADDRESS_LENGTH = 12, 16, 4
+"""Of the IPv4 header."""
+_RTN_LOCAL = 2
+"""linux/rtnetlink.h: the address is this machine's."""
 
 CHAIN = "IP-MASQ-AGENT"
 """Named for kubernetes-sigs/ip-masq-agent, which does the same; kube-proxy's rules are not touched."""
@@ -42,11 +79,55 @@ def chain(pod_network: IPv4Network) -> str:
     )
 
 
-async def ensure_masquerade(pod_network: IPv4Network) -> None:
+async def ensure_masquerade(pod_network: IPv4Network, mode: Mode) -> None:
     """Put the rules in this network namespace, each once however often it is called.
 
-    Raises Unsupported without iptables, Refused, with its words, where it refuses.
+    mode: the node's, so that a node of mode nftables needs no iptables. Raises Unsupported for what the machine lacks,
+    Refused, with its words, where iptables or the kernel refuses.
     """
+    if mode is Mode.NFTABLES:
+        _put_table(pod_network)
+    else:
+        await _put_chain(pod_network)
+
+
+def table(pod_network: IPv4Network) -> list[Request]:
+    """The transaction of mode nftables: the table, made or made anew."""
+    chain = ChainInfo(TABLE, _CHAIN_NAME, int(Hook.POSTROUTING), _PRIORITY, kind="nat")
+    comment = comment_record("to those who do not know it a pod is its node")
+    return [
+        new_table(NFPROTO_IPV4, TABLE),
+        delete_table(NFPROTO_IPV4, TABLE),  # which must be there to be deleted
+        new_table(NFPROTO_IPV4, TABLE, comment_record("pods to the world outside, written by fairway")),
+        new_chain(NFPROTO_IPV4, chain),
+        new_rule(NFPROTO_IPV4, TABLE, _CHAIN_NAME, _rule(pod_network), comment),
+    ]
+
+
+def _rule(pod_network: IPv4Network) -> tuple[Expression, ...]:
+    return (
+        *_in_network(pod_network, _SADDR_OFFSET, CmpOp.EQ),
+        *_in_network(pod_network, _DADDR_OFFSET, CmpOp.NEQ),
+        FibType(source=False),
+        Cmp(CmpOp.NEQ, _RTN_LOCAL.to_bytes(4, sys.byteorder)),
+        Masquerade(),
+    )
+
+
+def _in_network(network: IPv4Network, offset: int, op: CmpOp) -> tuple[Expression, ...]:
+    mask = Bitwise(network.netmask.packed, bytes(_ADDRESS_LENGTH))
+    return Payload(PayloadBase.NETWORK, offset, _ADDRESS_LENGTH), mask, Cmp(op, network.network_address.packed)
+
+
+def _put_table(pod_network: IPv4Network) -> None:
+    try:
+        with NetlinkSocket() as kernel:
+            kernel.commit(table(pod_network))
+    except KernelRefused as error:
+        raise Refused(f"nf_tables: {error}") from error
+
+
+async def _put_chain(pod_network: IPv4Network) -> None:
     await _run(("iptables-restore", *_WAIT, "--noflush"), stdin=chain(pod_network))
     rule = jump(pod_network)
     code, _ = await _call(("iptables", *_WAIT, "-t", "nat", "-C", *rule))
