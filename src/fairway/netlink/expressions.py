@@ -60,6 +60,7 @@ class MetaKey(IntEnum):
 
     PRIORITY = 2
     MARK = 3
+    NFTRACE = 12
     L4PROTO = 16
 
 

@@ -80,6 +80,13 @@ class SetFlag(IntFlag):
     CONCAT = 0x80
 
 
+class TableFlag(IntFlag):
+    """enum nft_table_flags. OWNER: nobody else may change the table, and it goes with the socket that made it."""
+
+    DORMANT = 0x1
+    OWNER = 0x2
+
+
 class Hook(IntEnum):
     """enum nf_inet_hooks."""
 
@@ -203,8 +210,8 @@ def end() -> Request:
     return Request(BATCH_END, NLM_F_REQUEST, GENERIC.pack(0, 0, SUBSYSTEM))
 
 
-def new_table(family: int, name: str, userdata: bytes = b"") -> Request:
-    parts = [text(_TABLE_NAME, name), u32(_TABLE_FLAGS, 0)]
+def new_table(family: int, name: str, userdata: bytes = b"", flags: int = 0) -> Request:
+    parts = [text(_TABLE_NAME, name), u32(_TABLE_FLAGS, flags)]
     if userdata:
         parts.append(attribute(_TABLE_USERDATA, userdata))
     return request(Kind.NEWTABLE, family, *parts, flags=NLM_F_CREATE, about=f"table {name}")

@@ -115,7 +115,7 @@ def _is_alien(observed: Observed, desired: Ruleset) -> bool:
     if observed.comment != desired.comment or observed.flags or _is_entangled(observed, desired):
         return True
     sets = any(
-        name in observed.sets and not _same_make(observed.sets[name], spec.info) for name, spec in desired.sets.items()
+        name in observed.sets and not same_make(observed.sets[name], spec.info) for name, spec in desired.sets.items()
     )
     return sets or any(
         name in observed.chains
@@ -132,7 +132,7 @@ def _is_entangled(observed: Observed, desired: Ruleset) -> bool:
     )
 
 
-def _same_make(observed: SetInfo, desired: SetInfo) -> bool:
+def same_make(observed: SetInfo, desired: SetInfo) -> bool:
     """The kernel says of verdicts how large they are in its memory, which is nothing we told it."""
     if observed.data_type == VERDICT_DATA == desired.data_type:
         return _without_length(observed) == _without_length(desired)

@@ -248,7 +248,7 @@ class _Printer:
             case Payload():
                 self._store(expression.dreg, self._payload(expression))
             case Meta(key, dreg):
-                self._store(dreg, _META[key])
+                self._store(dreg, _meta(key))
             case Ct(_, dreg):
                 self._store(dreg, _Term("ct status", 4, _CT_STATUS))
             case FibType(source, dreg):
@@ -270,7 +270,7 @@ class _Printer:
             case Cmp():
                 return self._compare(expression)
             case MetaSet(key, sreg):
-                return f"{_META[key].text} set {_said(self._at(sreg), _META[key])}"
+                return f"{_meta(key).text} set {_said(self._at(sreg), _meta(key))}"
             case Update(name, sreg):
                 return f"update @{name} {{ {self._key(name, sreg)} }}"
             case Dnat():
@@ -381,6 +381,12 @@ class _Printer:
             raise ValueError("no address and port to rewrite the destination to")
         host = _format_value(_ADDRESS[self.family], address.data)
         return f"dnat to {f'[{host}]' if self.family is Family.IPV6 else host}:{_format_port(port.data)}"
+
+
+def _meta(key: MetaKey) -> _Term:
+    if key not in _META:
+        raise ValueError(f"no words for {key.name.lower()} of a packet's metadata")
+    return _META[key]
 
 
 def _said(term: _Term, target: _Term) -> str:
