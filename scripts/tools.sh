@@ -12,9 +12,8 @@ want() { # program package
     command -v "$1" >/dev/null 2>&1 || add "$2"
 }
 for package in "$@"; do
-    case "$package" in --tests) want nft nftables ;; *) add "$package" ;; esac
+    case "$package" in --tests) want nft nftables && want iptables-restore iptables ;; *) add "$package" ;; esac
 done
-want iptables-restore iptables
 want conntrack conntrack
 want ip iproute2
 want ss iproute2

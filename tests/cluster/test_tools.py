@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from fairway.base.errors import Unsupported
-from fairway.cluster.tools import PACKAGES, check_programs
+from fairway.cluster.tools import MODE_PACKAGES, PACKAGES, check_programs
+from fairway.plan.options import Mode
+
+IPTABLES = MODE_PACKAGES[Mode.IPTABLES]
 
 
 def machine_with(folder: Path, *programs: str) -> str:
@@ -14,8 +17,16 @@ def machine_with(folder: Path, *programs: str) -> str:
     return str(folder)
 
 
-def test_a_machine_with_all_programs_will_do(tmp_path: Path) -> None:
-    check_programs(machine_with(tmp_path, *PACKAGES))
+@pytest.mark.parametrize("mode", Mode)
+def test_a_machine_with_all_programs_will_do(tmp_path: Path, mode: Mode) -> None:
+    check_programs(mode, machine_with(tmp_path, *PACKAGES, *IPTABLES))
+
+
+def test_mode_nftables_needs_neither_iptables_nor_nft(tmp_path: Path) -> None:
+    path = machine_with(tmp_path, *PACKAGES)
+    check_programs(Mode.NFTABLES, path)
+    with pytest.raises(Unsupported, match=r"iptables, iptables-save, iptables-restore.*apt-get install iptables$"):
+        check_programs(Mode.IPTABLES, path)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +38,10 @@ def test_a_machine_with_all_programs_will_do(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_missing_is_named_with_its_packages(tmp_path: Path, missing: set[str], packages: str) -> None:
-    path = machine_with(tmp_path, *(set(PACKAGES) - missing))
+    path = machine_with(tmp_path, *({*PACKAGES, *IPTABLES} - missing))
     with pytest.raises(Unsupported) as refusal:
-        check_programs(path)
-    named = ", ".join(program for program in PACKAGES if program in missing)
+        check_programs(Mode.IPTABLES, path)
+    named = ", ".join(program for program in (*IPTABLES, *PACKAGES) if program in missing)
     assert str(refusal.value) == (
         f"a lab's nodes need {named}, not found in {path}; as root run: apt-get install {packages}"
     )
@@ -40,4 +51,4 @@ def test_a_file_that_cannot_be_executed_is_no_program(tmp_path: Path) -> None:
     path = machine_with(tmp_path, *PACKAGES)
     (tmp_path / "ip").chmod(0o644)
     with pytest.raises(Unsupported, match="need ip, not found"):
-        check_programs(path)
+        check_programs(Mode.NFTABLES, path)

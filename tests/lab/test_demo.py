@@ -1,15 +1,22 @@
-"""The main job: the study's thirteen claims hold, for root and for an ordinary user, with kubectl and without."""
+"""The main job: the study's thirteen claims hold, in both modes, for root and for an ordinary user.
+
+Mode nftables, with kubectl and without, also where no program is installed that writes rules.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fairway.cluster.tools import HOST_PATH
+from fairway.plan.options import Mode
 from tests.lab.command import Answer, User
+from tests.lab.lacking import RULE_PROGRAMS, machine_without, path_without
 from tests.lab.ordinary import ORDINARY_UID, command_for_everyone, is_root
 from tests.lab.traces import machine, processes_of
 
@@ -28,37 +35,42 @@ def assert_all_hold(answer: Answer) -> None:
     assert answer.code == 0
 
 
-def test_the_thirteen_claims_hold_and_nothing_is_left(user: User) -> None:
+@pytest.mark.parametrize("mode", Mode)
+def test_the_thirteen_claims_hold_and_nothing_is_left(user: User, mode: Mode) -> None:
     before, running = machine(), processes_of(user)
-    assert_all_hold(user.fairway("demo", "--name", "demo-kubectl", "-o", "json"))
+    answer = user.fairway("demo", "--name", "demo-kubectl", "--proxy-mode", mode, "-o", "json")
+    assert_all_hold(answer)
+    assert answer.json()["mode"] == mode
     assert machine() == before
     assert processes_of(user) == running
     assert not (user.state / "demo-kubectl").exists()
 
 
-def test_without_kubectl_the_same_requests_are_made_and_it_says_so(user: User, tmp_path: Path) -> None:
-    for folder in os.environ["PATH"].split(":"):
-        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
-            if not program.name.startswith("kubectl") and not (tmp_path / program.name).exists():
-                (tmp_path / program.name).symlink_to(program)
-    answer = user.fairway("demo", "--name", "demo-requests", "-o", "json", PATH=str(tmp_path))
+def test_without_kubectl_nft_and_iptables_the_same_holds(user: User, tmp_path: Path) -> None:
+    path = path_without(tmp_path, "kubectl", *RULE_PROGRAMS)
+    lacking = machine_without(*RULE_PROGRAMS)
+    assert user.run([*lacking, "sh", "-c", "command -v nft || command -v iptables"], PATH=HOST_PATH).code != 0
+    bare = replace(user, command=[*lacking, *user.command])
+    answer = bare.fairway("demo", "--name", "demo-bare", "-o", "json", PATH=path)
     assert "there is no kubectl on PATH" in answer.err
     assert_all_hold(answer)
 
 
-def test_an_ordinary_user_gets_the_same() -> None:
+def test_an_ordinary_user_gets_the_same_without_nft_and_iptables() -> None:
     if not is_root():
         return  # then the first test was an ordinary user's
     folder = Path(tempfile.mkdtemp(prefix="fairway-nobody-"))
     try:
         folder.chmod(0o755)
         command = command_for_everyone(folder)
-        state = folder / "state"
-        state.mkdir()
-        os.chown(state, ORDINARY_UID, ORDINARY_UID)
-        nobody = User(state=state, uid=ORDINARY_UID, command=command)
+        state, links = folder / "state", folder / "bin"
+        for made in (state, links):
+            made.mkdir()
+            os.chown(made, ORDINARY_UID, ORDINARY_UID)
+        lacking = machine_without(*RULE_PROGRAMS, uid=ORDINARY_UID)
+        nobody = User(state=state, command=[*lacking, *command])
         before = machine()
-        assert_all_hold(nobody.fairway("demo", "-o", "json"))
+        assert_all_hold(nobody.fairway("demo", "-o", "json", PATH=path_without(links, *RULE_PROGRAMS)))
         assert machine() == before
         assert processes_of(nobody) == []
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fairway.dataplane.nft.text import canonical
 from tests.lab.command import FAIRWAY, User
 from tests.lab.conftest import kubectl, until
 
@@ -40,6 +41,7 @@ def test_status_tells_machines_and_programs(lab: User) -> None:
         "control-plane": 1,
         **{f"{program}-{node}": 1 for program in ("kubelet", "kube-proxy") for node in status_nodes(status)},
     }
+    assert status["mode"] == "nftables"
     assert "myk8s-worker3" in lab.fairway("status").out
 
 
@@ -47,15 +49,19 @@ def status_nodes(status: dict[str, list[dict[str, str]]]) -> list[str]:
     return [machine["name"] for machine in status["machines"] if machine["kind"] == "node"]
 
 
-def test_the_studys_chains_lead_from_the_node_port_to_the_pods(lab: User) -> None:
-    rules = lab.fairway("exec", "myk8s-control-plane", "--", "iptables", "-t", "nat", "-S").out
-    for chain in (
-        "KUBE-SVC-VTR7MTHHNMFZ3OFS",
-        "KUBE-SEP-XEXGJWEWSC2GPNPZ",
-        "KUBE-SEP-2AEFSWYPQGZTCWEI",
-        "KUBE-SEP-C5MCUQGLTHD455UI",
-    ):
-        assert f"-N {chain}\n" in rules
+def test_rules_are_what_nft_lists(lab: User) -> None:
+    told = lab.fairway("rules", "myk8s-control-plane").out
+    listed = lab.fairway("exec", "myk8s-control-plane", "--", "nft", "list", "table", "ip", "fairway").out
+    assert canonical(told) == canonical(listed)
+    assert f"tcp . {node_port(lab)} : 22:3" in told
+    answer = lab.fairway("rules", "-o", "json", "myk8s-control-plane").json()
+    assert (answer["node"], answer["mode"]) == ("myk8s-control-plane", "nftables")
+    assert f"tcp . {node_port(lab)} : 22:3" in answer["tables"][0]["sets"]["nodeports"]["elements"]
+
+
+def test_only_nodes_have_rules(lab: User) -> None:
+    answer = lab.fairway("rules", "mypc")
+    assert (answer.code, answer.err) == (1, "fairway: 'mypc' is no node: only nodes have rules\n")
 
 
 @pytest.mark.parametrize(

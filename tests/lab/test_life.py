@@ -219,3 +219,18 @@ def test_a_wrong_command_line_says_what_is_right(newcomer: User, args: list[str]
     answer = newcomer.fairway(*args)
     assert answer.code == code
     assert said in answer.err
+
+
+def test_a_lab_of_mode_iptables_says_so_and_has_kube_proxys_rules(newcomer: User) -> None:
+    assert newcomer.fairway("up", "--name", "older", "--proxy-mode", "iptables").code == 0
+    try:
+        assert newcomer.fairway("status", "--name", "older", "-o", "json").json()["mode"] == "iptables"
+        answer = newcomer.fairway("rules", "--name", "older", "-o", "json", "myk8s-worker").json()
+        chains = {name: table["chains"] for table in answer["tables"] if (name := table["table"])}
+        assert answer["mode"] == "iptables"
+        assert any("-j KUBE-SERVICES" in rule for rule in chains["nat"]["PREROUTING"]["rules"])
+        assert "*nat" in newcomer.fairway("rules", "--name", "older", "myk8s-worker").out
+        tables = newcomer.fairway("exec", "--name", "older", "myk8s-worker", "--", "nft", "list", "tables").out
+        assert "fairway" not in tables
+    finally:
+        assert newcomer.fairway("down", "--name", "older").code == 0

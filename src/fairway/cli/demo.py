@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fairway.cli.options import lab_name, output, print_json
+from fairway.cli.options import lab_name, output, print_json, proxy_mode
 from fairway.cluster.demo import Finished, run_demo
 from fairway.cluster.walk.picture import draw
 from fairway.cluster.walk.stage import Check, Claim, Heading, Ran, Shown
+from fairway.plan.options import Mode
 
 _SHOWN_LINES = 14
 """Lines of a command's output that are printed; more would push the claim out of sight."""
@@ -23,18 +24,19 @@ _TOLD = ('"path"', '"host"', '"method"', '"hostname"', '"ip"')
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the lab up when the walk is over.")
+@proxy_mode
 @lab_name
 @output
-def demo(name: str, output: str, keep: bool) -> None:
+def demo(name: str, output: str, keep: bool, mode: Mode) -> None:
     """Walk the NodePort study on a fresh lab; exit status 0 only if every claim holds.
 
     Each row prints the commands a person would type, what came back, and the claim with its verdict, judged from what
     was seen on the wire or in the kernel.
     """
     console = Console(stderr=output == "json", highlight=False)
-    finished = run_demo(name, keep=keep, show=lambda shown: _show(console, shown), say=console.print)
+    finished = run_demo(name, mode=mode, keep=keep, show=lambda shown: _show(console, shown), say=console.print)
     if output == "json":
-        print_json({"claims": [claim.to_json() for claim in finished.claims]})
+        print_json({"mode": mode, "claims": [claim.to_json() for claim in finished.claims]})
     else:
         _summary(console, finished)
     if not finished.held:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fairway.plan.options import Mode
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_LAB = "myk8s"
@@ -22,6 +24,19 @@ def lab_name(function: F) -> F:
     """--name LAB, also from $FAIRWAY_LAB."""
     return click.option(
         "--name", default=DEFAULT_LAB, envvar="FAIRWAY_LAB", show_default=True, metavar="LAB", help="The lab's name."
+    )(function)
+
+
+def proxy_mode(function: F) -> F:
+    """--proxy-mode nftables|iptables, as a Mode."""
+    return click.option(
+        "--proxy-mode",
+        "mode",
+        type=click.Choice([mode.value for mode in Mode]),
+        default=Mode.NFTABLES.value,
+        show_default=True,
+        callback=lambda _context, _option, value: Mode(value),
+        help="What the nodes' rules are written with.",
     )(function)
 
 

@@ -38,6 +38,7 @@ def status(name: str, output: str) -> None:
 def _print(report: LabReport) -> None:
     console = Console(highlight=False)
     console.print(f"lab {report.name!r}, up since {report.created}, first process {report.first_process}")
+    console.print(f"proxy mode  {report.mode}")
     console.print(f"API server  {report.api}", soft_wrap=True)
     console.print(f"kubeconfig  {report.kubeconfig}", soft_wrap=True)
     console.print(f"folder      {report.folder}", soft_wrap=True)

@@ -6,12 +6,13 @@ import time
 
 import click
 
-from fairway.cli.options import lab_name, output, own_command, print_json
+from fairway.cli.options import lab_name, output, own_command, print_json, proxy_mode
 from fairway.cli.progress import progress
 from fairway.cluster.lab import bring_up
 from fairway.cluster.scenario import API_PORT, STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.fabric.steps import resolve
+from fairway.plan.options import Mode
 
 
 @click.command()
@@ -23,15 +24,16 @@ from fairway.fabric.steps import resolve
     show_default="a free one",
     help="The API server's port on the loopback of this machine.",
 )
+@proxy_mode
 @click.option("--dry-run", is_flag=True, help="Print what would be made, step by step, and make nothing.")
 @output
-def up(name: str, api_port: int, dry_run: bool, output: str) -> None:
+def up(name: str, api_port: int, mode: Mode, dry_run: bool, output: str) -> None:
     """Bring a lab up: the study's four-node cluster with a client outside it, on this machine alone.
 
     Works as root, and as an ordinary user where the kernel allows user namespaces.
     """
     state = LabState.of(name)
-    scenario = STUDY_LAB.named(name)
+    scenario = STUDY_LAB.named(name).in_mode(mode)
     if dry_run:
         commands = [(step.host, step.command) for step in resolve(scenario.topology)]
         if output == "json":
@@ -51,6 +53,7 @@ def up(name: str, api_port: int, dry_run: bool, output: str) -> None:
                 "kubeconfig": str(state.kubeconfig),
                 "nodes": list(scenario.nodes),
                 "clients": [scenario.client],
+                "mode": mode,
                 "seconds": round(seconds, 3),
             }
         )

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from fairway.base.errors import FairwayError
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
-from fairway.cluster.scenario import STUDY_LAB
+from fairway.cluster.scenario import STUDY_LAB, Scenario
 from fairway.cluster.state import LabState
 from fairway.cluster.walk.kubectl import Kubectl
 from fairway.cluster.walk.picture import Way
 from fairway.cluster.walk.stage import Claim, KubectlLike, Shown, Stage
 from fairway.cluster.walk.standin import StandIn
 from fairway.cluster.walk.study import trace_a_call, walk_study
+from fairway.plan.options import Mode
 from fairway.watch.kubeconfig import load_kubeconfig
 
 
@@ -34,17 +35,26 @@ class Finished:
         return bool(self.claims) and all(claim.ok for claim in self.claims)
 
 
-def run_demo(name: str, *, keep: bool, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
+def run_demo(
+    name: str,
+    *,
+    mode: Mode = Mode.NFTABLES,
+    keep: bool,
+    show: Callable[[Shown], None],
+    say: Callable[[str], None],
+) -> Finished:
     """Bring up a fresh lab of that name, walk the study on it and take it down, also when interrupted.
 
-    Raises Refused if a lab of that name is up. keep: leave the lab up. show, say: what is worth printing, as it comes.
+    Raises Refused if a lab of that name is up. mode: what its nodes' rules are written with. keep: leave the lab up.
+    show, say: what is worth printing, as it comes.
     """
     state = LabState.of(name)
-    record = bring_up(state, STUDY_LAB, report=say)
+    scenario = STUDY_LAB.in_mode(mode)
+    record = bring_up(state, scenario, report=say)
     try:
-        say(f"lab {name!r} is up; the API server listens on {record.api}")
+        say(f"lab {name!r} is up in proxy mode {mode}; the API server listens on {record.api}")
         say(f"[cyan]$ export FAIRWAY_LAB={name} KUBECONFIG=$(fairway kubeconfig --name {name})[/]")
-        return asyncio.run(_walk(state, show, say))
+        return asyncio.run(_walk(state, scenario, show, say))
     finally:
         if keep:
             say(f"lab {name!r} stays up; take it down with: fairway down --name {name}")
@@ -57,9 +67,11 @@ def find_kubectl() -> str | None:
     return os.environ.get("KUBECTL") or shutil.which("kubectl")
 
 
-async def _walk(state: LabState, show: Callable[[Shown], None], say: Callable[[str], None]) -> Finished:
+async def _walk(
+    state: LabState, scenario: Scenario, show: Callable[[Shown], None], say: Callable[[str], None]
+) -> Finished:
     async with LabHosts.connect(state) as hosts, _kubectl(state, say) as kubectl_like:
-        stage = Stage(scenario=STUDY_LAB, hosts=hosts, kubectl_like=kubectl_like, show=show)
+        stage = Stage(scenario=scenario, hosts=hosts, kubectl_like=kubectl_like, show=show)
         claims = await walk_study(stage, still_there=state.living)
         try:
             way = await trace_a_call(stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 
 from fairway.base.errors import Refused
@@ -62,12 +62,14 @@ def exec_in(state: LabState, target: str, argv: Sequence[str]) -> int:
     return exec_in_host(state.socket, record.name, argv, env=environment())
 
 
-def run_captured(state: LabState, target: str, argv: Sequence[str]) -> tuple[int, str]:
-    """Run a program; its exit status and what it wrote to standard output and error."""
+def run_captured(
+    state: LabState, target: str, argv: Sequence[str], *, extra: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a program; its exit status and what it wrote to standard output and error. extra: of its environment."""
 
     async def run() -> tuple[int, str]:
         async with LabHosts.connect(state) as hosts:
-            return await hosts.run(target, argv)
+            return await hosts.run(target, argv, extra=extra)
 
     return asyncio.run(run())
 
@@ -88,11 +90,14 @@ class LabHosts:
         finally:
             await spawner.close()
 
-    async def run(self, host: str, argv: Sequence[str]) -> tuple[int, str]:
-        """Exit status (as a shell's) and output, standard error mixed in; standard input is empty."""
+    async def run(self, host: str, argv: Sequence[str], *, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Exit status (as a shell's) and output, standard error mixed in; standard input is empty.
+
+        extra: environment variables beside those a login has.
+        """
         null = os.open(os.devnull, os.O_RDONLY)
         try:
-            process, reader, pipe = await self._spawn(host, argv, stdin=null)
+            process, reader, pipe = await self._spawn(host, argv, stdin=null, extra=extra)
         except CannotExecute as error:
             return error.exit_code, f"{error}\n"
         finally:
@@ -102,11 +107,13 @@ class LabHosts:
             code = await process.wait()
         return (code if code >= 0 else 128 - code), output.decode(errors="replace")
 
-    async def stream(self, host: str, argv: Sequence[str]) -> tuple[AsyncIterator[str], Callable[[], None]]:
+    async def stream(
+        self, host: str, argv: Sequence[str], *, extra: Mapping[str, str] | None = None
+    ) -> tuple[AsyncIterator[str], Callable[[], None]]:
         """The output of a program line by line as it comes, and a call that closes its standard input."""
         read_end, write_end = os.pipe()
         try:
-            _, reader, pipe = await self._spawn(host, argv, stdin=read_end)
+            _, reader, pipe = await self._spawn(host, argv, stdin=read_end, extra=extra)
         except BaseException:
             os.close(write_end)
             raise
@@ -121,7 +128,7 @@ class LabHosts:
         return lines(), lambda: os.close(write_end)
 
     async def _spawn(
-        self, host: str, argv: Sequence[str], *, stdin: int
+        self, host: str, argv: Sequence[str], *, stdin: int, extra: Mapping[str, str] | None
     ) -> tuple[Process, asyncio.StreamReader, asyncio.ReadTransport]:
         """Start a program with its output on a pipe; the caller closes the transport that is returned."""
         record = find_host(await self._spawner.hosts(), host)
@@ -130,7 +137,13 @@ class LabHosts:
         reader = asyncio.StreamReader()
         try:
             process = await self._spawner.spawn(
-                record.name, argv, env=environment(), stdin=stdin, stdout=write_end, stderr=write_end, join=join
+                record.name,
+                argv,
+                env={**environment(), **(extra or {})},
+                stdin=stdin,
+                stdout=write_end,
+                stderr=write_end,
+                join=join,
             )
         except BaseException:
             os.close(read_end)

@@ -53,7 +53,7 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
         problems = check_support()
         if problems:
             raise problems[0]
-        check_programs()
+        check_programs(scenario.mode)
         with _listen(_LOOPBACK, api_port) as listener:
             try:
                 state.create()
@@ -110,6 +110,7 @@ def _bring_up(state: LabState, scenario: Scenario, listener: socket.socket, repo
             api=api,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             clients={client.name: str(client.address) for client in scenario.topology.clients},
+            mode=scenario.mode,
         )
         state.write_record(record)
         started.detach()

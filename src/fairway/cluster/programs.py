@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address
 from typing import Any
 
 from fairway import controllers
@@ -29,7 +29,7 @@ from fairway.fabric.init import Program, ServiceSpec
 from fairway.fabric.topology import NodeRole, NodeSpec
 from fairway.kubelet import kubelet
 from fairway.kubelet.config import KubeletConfig, Taint
-from fairway.plan.options import Options
+from fairway.plan.options import parse_options
 
 _log = logging.getLogger(__name__)
 
@@ -164,6 +164,7 @@ def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> Kube
         client_ca=authority_path(state),
         last_pod_address=IPv4Address(last) if last else None,
         pod_network=scenario.topology.pod_cidr,
+        mode=scenario.mode,
         labels=CONTROL_PLANE_LABELS if control_plane else {},
         taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
         hidden=(str(state.root),),
@@ -175,6 +176,10 @@ def _agent_config(state: LabState, scenario: Scenario, node: NodeSpec) -> AgentC
     return AgentConfig(
         node_name=node.name,
         kubeconfig=component_kubeconfig(state, "kube-proxy"),
-        options=Options(cluster_cidrs=(ip_network(scenario.topology.pod_cidr),)),
+        options=parse_options(
+            mode=scenario.mode,
+            cluster_cidrs=(str(scenario.topology.pod_cidr),),
+            service_cidrs=(str(scenario.topology.service_cidr),),
+        ),
         conntrack=ConntrackSettings(max_per_core=0),
     )

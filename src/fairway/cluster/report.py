@@ -12,6 +12,7 @@ from fairway.api.types import Object
 from fairway.base.errors import Retry
 from fairway.cluster.state import LabState
 from fairway.fabric.spawner import HostKind, HostRecord, ServiceRecord, list_hosts, list_services
+from fairway.plan.options import Mode
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import load_kubeconfig
 
@@ -43,6 +44,7 @@ class LabReport:
     kubeconfig: str
     folder: str
     created: str
+    mode: Mode
     first_process: int
     machines: tuple[MachineReport, ...]
     services: tuple[ServiceRecord, ...]
@@ -56,6 +58,7 @@ class LabReport:
             "kubeconfig": self.kubeconfig,
             "folder": self.folder,
             "created": self.created,
+            "mode": self.mode,
             "firstProcess": self.first_process,
             "machines": [asdict(machine) for machine in self.machines],
             "services": [
@@ -91,6 +94,7 @@ async def report_lab(state: LabState) -> LabReport:
         kubeconfig=str(state.kubeconfig),
         folder=str(state.folder),
         created=record.created,
+        mode=record.mode,
         first_process=record.pid,
         machines=(*nodes, *_clients(hosts, record.clients)),
         services=tuple(services),

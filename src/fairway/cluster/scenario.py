@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Topology
+from fairway.plan.options import Mode
 
 STUDY = Path(__file__).with_name("study")
 """The study's manifests, and those the walk adds to it."""
@@ -31,9 +32,11 @@ class Scenario:
 
     last_pod_addresses: by node, the address its network gave out last before the lab began; pods get the next ones.
     manifests: files whose objects are made once the nodes are Ready. bare_pods: the names of the pods in them.
+    mode: what its nodes' rules are written with.
     """
 
     topology: Topology
+    mode: Mode = Mode.NFTABLES
     last_pod_addresses: Mapping[str, str] = field(default_factory=dict)
     manifests: tuple[Path, ...] = ()
     bare_pods: tuple[str, ...] = ()
@@ -41,6 +44,10 @@ class Scenario:
     def named(self, name: str) -> Scenario:
         """The same lab under another name."""
         return replace(self, topology=replace(self.topology, name=name))
+
+    def in_mode(self, mode: Mode) -> Scenario:
+        """The same lab with rules of another kind."""
+        return replace(self, mode=mode)
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import msgspec
 from fairway.base.errors import Refused
 from fairway.fabric.init import process_start_time
 from fairway.fabric.unixsocket import connect, peer_pid
+from fairway.plan.options import Mode
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 """A DNS label, at most 32 characters: it becomes part of host names, interface aliases and a socket's path."""
@@ -37,7 +38,7 @@ class LabRecord:
 
     pid, start_time: its first process as the host sees it, and field 22 of /proc/PID/stat, so that another process
     that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the address
-    of each client outside the cluster, by name.
+    of each client outside the cluster, by name. mode: what its nodes' rules are written with.
     """
 
     name: str
@@ -46,6 +47,7 @@ class LabRecord:
     api: str
     created: str
     clients: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = Mode.NFTABLES
 
 
 def state_root() -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from fairway.api.types import Object
 from fairway.cluster.scenario import STUDY
-from fairway.cluster.walk.facts import DEPLOYMENT, SELECTOR, SERVICE, SERVICE_PORT, SLICE_LIMIT
+from fairway.cluster.walk.facts import DEPLOYMENT, SELECTOR, SERVICE, SERVICE_PORT, SLICE_LIMIT, TARGET_PORT
 from fairway.cluster.walk.rows_service import call
+from fairway.cluster.walk.settling import rules_with
 from fairway.cluster.walk.stage import Stage
+from fairway.plan.options import Mode
 
 UNREADY = "/tmp/unready"  # noqa: S108 - a file in the pod's own /tmp, made by the walk to fail a probe
 PROBE: Object = {
@@ -107,16 +110,9 @@ async def _add_probe(stage: Stage) -> None:
 
 
 async def _rules_of_every_node(stage: Stage, address: str, *, present: bool) -> dict[str, bool]:
-    """Which nodes' nat rules name an address, once all agree with `present` or 5 s have passed."""
-    held: dict[str, bool] = {}
-    for _ in range(50):
-        for node in stage.scenario.nodes:
-            listing = await stage.run_in(node, "iptables", "-t", "nat", "-S", quiet=True)
-            held[node] = f"{address}:8080" in listing.output
-        if set(held.values()) == {present}:
-            break
-        await asyncio.sleep(0.1)
-    return held
+    """Which nodes' rules lead to an address, once all agree with `present` or the last try was made."""
+    port = {Mode.NFTABLES: rf" \. {TARGET_PORT}\b", Mode.IPTABLES: f":{TARGET_PORT}"}[stage.scenario.mode]
+    return await rules_with(stage, stage.scenario.nodes, re.escape(address) + port, until=present)
 
 
 async def _ready_addresses(stage: Stage, service: str) -> list[str]:

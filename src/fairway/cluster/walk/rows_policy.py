@@ -10,7 +10,10 @@ from fairway.api.types import Object
 from fairway.cluster.scenario import STUDY
 from fairway.cluster.walk.facts import SELECTOR, SERVICE
 from fairway.cluster.walk.rows_service import call, node_port
+from fairway.cluster.walk.settling import SETTLES_STEP_S, SETTLES_TRIES, rules_agree
 from fairway.cluster.walk.stage import Stage
+from fairway.dataplane.nft import layout
+from fairway.plan.options import Mode
 
 AFFINITY_TIMEOUT_S = 2
 """Short enough to be waited for in the walk; the API's default is three hours."""
@@ -18,8 +21,8 @@ AFFINITY_TIMEOUT_S = 2
 CURL_TIMED_OUT = 28
 """Exit status of curl(1) where nothing answered in time; a connection that is refused gives 7."""
 
-SETTLES_TRIES, SETTLES_STEP_S = 50, 0.1
-"""A change is given this often, this far apart, to reach every node before it is judged."""
+MASQUERADED_NODE_PORT = f"{layout.NODEPORT | layout.Policy.MASQUERADE:x}"
+"""Mode nftables: what the class of a node port begins with whose callers' addresses are rewritten."""
 
 STUDY_PODS = 3
 
@@ -35,7 +38,8 @@ async def affinity(stage: Stage) -> None:
     }
     await _patch(stage, SERVICE, spec)
     node = stage.scenario.control_plane
-    await _rules_with(stage, node, "-m recent", present=True)
+    remembers = {Mode.NFTABLES: "update @", Mode.IPTABLES: "-m recent"}[stage.scenario.mode]
+    await rules_agree(stage, [node], remembers, present=True)
 
     clients = [stage.scenario.client, *stage.scenario.workers, *stage.scenario.bare_pods]
     met = {client: await _pods_met(stage, client, calls=5) for client in clients}
@@ -52,7 +56,7 @@ async def affinity(stage: Stage) -> None:
         f"until the timeout: after {AFFINITY_TIMEOUT_S} s of silence clients may meet another", bool(moved), moved
     )
     await _patch(stage, SERVICE, {"sessionAffinity": "None"})
-    await _rules_with(stage, node, "-m recent", present=False)
+    await rules_agree(stage, [node], remembers, present=False)
 
 
 async def local_policy(stage: Stage) -> None:
@@ -62,9 +66,13 @@ async def local_policy(stage: Stage) -> None:
     policies = {name: value for name, value in service["spec"].items() if name.endswith("TrafficPolicy")}
     expected = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster"}
     stage.check("the policy is Local", policies == expected, policies)
-    await _rules_of_every_node(stage, "masquerade traffic for default/svc-nodeport", present=False)
-
     port = await node_port(stage)
+    rewrites = {
+        Mode.NFTABLES: rf"tcp \. {port} : {MASQUERADED_NODE_PORT}:",
+        Mode.IPTABLES: "masquerade traffic for default/svc-nodeport",
+    }[stage.scenario.mode]
+    await rules_agree(stage, stage.scenario.nodes, rewrites, present=False)
+
     pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in await _study_pods(stage)}
     for node in stage.scenario.workers:
         told = await call(stage, stage.scenario.node_addresses[node]) or {}
@@ -82,7 +90,7 @@ async def local_policy(stage: Stage) -> None:
         ran.code,
     )
     await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"externalTrafficPolicy": "Cluster"}}')
-    await _rules_of_every_node(stage, "masquerade traffic for default/svc-nodeport", present=True)
+    await rules_agree(stage, stage.scenario.nodes, rewrites, present=True)
 
 
 async def load_balancer(stage: Stage) -> None:
@@ -198,18 +206,3 @@ async def _pods_met(stage: Stage, client: str, *, calls: int) -> list[str]:
 
 async def _patch(stage: Stage, service: str, spec: Object) -> None:
     await stage.kubectl("patch", "svc", service, "-p", json.dumps({"spec": spec}))
-
-
-async def _rules_of_every_node(stage: Stage, text: str, *, present: bool) -> None:
-    for node in stage.scenario.nodes:
-        await _rules_with(stage, node, text, present=present)
-
-
-async def _rules_with(stage: Stage, node: str, text: str, *, present: bool) -> None:
-    """Wait until a node's nat rules do or do not hold a text; raises LookupError if that does not come."""
-    for _ in range(SETTLES_TRIES):
-        listing = await stage.run_in(node, "iptables", "-t", "nat", "-S", quiet=True)
-        if (text in listing.output) is present:
-            return
-        await asyncio.sleep(SETTLES_STEP_S)
-    raise LookupError(f"the rules of {node} {'lack' if present else 'still hold'} {text!r}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fairway.base.errors import FairwayError
+from fairway.cluster.noderules import NFTTRACE, own_program, rules_program
 from fairway.cluster.scenario import Scenario
 
 
@@ -62,10 +65,23 @@ class Heading:
 Shown = Heading | Ran | Check | Claim
 
 
+@dataclass(slots=True)
+class Trace:
+    """What the kernel told of a packet."""
+
+    output: str = ""
+
+
 class Hosts(Protocol):
     """Runs programs in the lab's nodes, pods and clients."""
 
-    async def run(self, host: str, argv: Sequence[str]) -> tuple[int, str]: ...
+    async def run(
+        self, host: str, argv: Sequence[str], *, extra: Mapping[str, str] | None = None
+    ) -> tuple[int, str]: ...
+
+    async def stream(
+        self, host: str, argv: Sequence[str], *, extra: Mapping[str, str] | None = None
+    ) -> tuple[AsyncIterator[str], Callable[[], None]]: ...
 
 
 class KubectlLike(Protocol):
@@ -115,6 +131,34 @@ class Stage:
     async def sh(self, host: str, script: str, *, quiet: bool = False) -> Ran:
         """Run a shell line in a node, pod or client; only for lines written in this package."""
         return await self.run_in(host, "sh", "-c", script, quiet=quiet)
+
+    async def rules(self, node: str, pattern: str = "", *, quiet: bool = False) -> str:
+        """`fairway rules`, all of it; shown are the lines that match a pattern, one that grep -E takes too."""
+        program = rules_program(self.scenario.mode)
+        code, output = await self.hosts.run(node, program.argv, extra=program.extra)
+        if code:
+            raise FairwayError(f"the rules of {node} cannot be read: {output.strip()}")
+        found = [line for line in output.splitlines() if re.search(pattern, line)]
+        command = f"fairway rules {node} | grep -E {shlex.quote(pattern)}"
+        self._record(command, "\n".join(found), code, quiet=quiet)
+        return output
+
+    @asynccontextmanager
+    async def tracing(self, node: str, port: int) -> AsyncIterator[Trace]:
+        """A node's kernel traces what the client calls from a port inside the block; shown and there after it."""
+        program, trace = own_program(NFTTRACE, str(port)), Trace()
+        lines, stop = await self.hosts.stream(node, program.argv, extra=program.extra)
+        try:
+            first = await anext(lines, "it said nothing")
+            if first != "ready":
+                raise FairwayError(f"the kernel of {node} does not trace: {first}")
+            yield trace
+        finally:
+            stop()
+            trace.output = "\n".join([line async for line in lines])
+        self._record(
+            f"fairway exec {node} -- {shlex.join(program.argv)}   # during the call", trace.output, 0, quiet=False
+        )
 
     async def get(self, *args: str) -> Any:
         """`kubectl get ARGS -o json`, decoded and not shown: what a judge looks up."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fairway.cluster.walk import rows_endpoints, rows_policy, rows_rules, rows_service
+from fairway.cluster.walk import rows_endpoints, rows_nftables, rows_policy, rows_rules, rows_service
 from fairway.cluster.walk.picture import Way
 from fairway.cluster.walk.stage import Claim, Stage
+from fairway.plan.options import Mode
 
 PICTURED_PORT = 41002
 """The client's port of the call that is drawn; another than S8's, whose connection is still tracked."""
@@ -27,6 +28,23 @@ async def _readiness_and_slices(stage: Stage) -> None:
     await rows_endpoints.readiness(stage)
     await rows_endpoints.slices(stage)
 
+
+CHAIN_BY_CHAIN = {
+    Mode.NFTABLES: Row(
+        id="S7",
+        title="fairway rules, and the kernel's own trace of one packet",
+        claim="nat-prerouting leads by services, dispatch and the node port's class to one endpoint of three, a third"
+        " each, and to DNAT and MASQUERADE",
+        walk=rows_nftables.chain_by_chain,
+    ),
+    Mode.IPTABLES: Row(
+        id="S7",
+        title="iptables -t nat -S, with counters",
+        claim="PREROUTING leads by KUBE-NODEPORTS, EXT, SVC and SEP to DNAT and MASQUERADE, by the study's very names",
+        walk=rows_rules.chain_by_chain,
+    ),
+}
+"""The row that each mode has in its own words."""
 
 ROWS = (
     Row(
@@ -65,12 +83,7 @@ ROWS = (
         claim="they are spread over the three pods at random, about a third each",
         walk=rows_service.spread,
     ),
-    Row(
-        id="S7",
-        title="iptables -t nat -S, with counters",
-        claim="PREROUTING leads by KUBE-NODEPORTS, EXT, SVC and SEP to DNAT and MASQUERADE, by the study's very names",
-        walk=rows_rules.chain_by_chain,
-    ),
+    CHAIN_BY_CHAIN[Mode.NFTABLES],
     Row(
         id="S8",
         title="DNAT and SNAT on the way in, and the way back",
@@ -110,12 +123,17 @@ ROWS = (
 )
 
 
+def rows(mode: Mode) -> tuple[Row, ...]:
+    """The rows of a lab in this mode."""
+    return tuple(CHAIN_BY_CHAIN[mode] if row.id == "S7" else row for row in ROWS)
+
+
 async def walk_study(stage: Stage, *, still_there: Callable[[], object]) -> list[Claim]:
     """Walk S1 to S13; the claims, in order.
 
     still_there: called before each row; raises where the lab has ended, since no row can say more than that.
     """
-    for row in ROWS:
+    for row in rows(stage.scenario.mode):
         still_there()
         await stage.row(row.id, row.title, row.claim, row.walk)
     return stage.claims
