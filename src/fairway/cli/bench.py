@@ -21,6 +21,7 @@ from fairway.cluster.bench.program import ProgramOptions, bench_program
 _MEANING = {
     "up": "fairway up: four nodes Ready and kubectl answers",
     "pod_ready": "a pod: bound to Ready",
+    "endpoint_to_rules": "an EndpointSlice is written: the last rule on every node",
     "probe_to_rules": "a probe fails: the last rule gone on every node",
     "demo": "fairway demo, all claims",
 }

@@ -1,4 +1,6 @@
-"""How fast a lab is: up, a pod's start, a failed probe's way to the rules, the demo. Measured from the outside.
+"""How fast a lab is: up, a pod's start, the way to the rules of an endpoint and of a failed probe, the demo.
+
+Measured from the outside.
 
 Every figure is the median of several runs, in seconds, with the runs beside it: machines are shared and noisy.
 """
@@ -16,22 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairway.api.resources import DEPLOYMENTS, PODS, SERVICES
+from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError
 from fairway.cluster import rulewatch
 from fairway.cluster.demo import find_kubectl, run_demo
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
+from fairway.cluster.noderules import rules_program
 from fairway.cluster.scenario import STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import load_kubeconfig
 
-LIMITS_S = {"up": 3.0, "pod_ready": 1.0, "probe_to_rules": 0.2, "demo": 60.0}
+LIMITS_S = {"up": 3.0, "pod_ready": 1.0, "endpoint_to_rules": 0.02, "probe_to_rules": 0.2, "demo": 60.0}
 """What each figure should stay below."""
 
+_BARE = "bench-bare"
 _PROBED = "bench-probed"
 _UNREADY, _FAILED = "/tmp/unready", "/tmp/failed"  # noqa: S108 - files in the pod's own /tmp
 _FAIL = f"test ! -e {_UNREADY} || {{ date +%s%N >> {_FAILED}; exit 1; }}"
@@ -62,10 +66,9 @@ def bench_lab(*, runs: int, with_demo: bool, say: Callable[[str], None]) -> list
     state = LabState.of("bench-lab")
     bring_up(state, STUDY_LAB, report=lambda _: None)
     try:
-        pods, probes = asyncio.run(_bench_in_lab(state, runs, say))
+        figures += asyncio.run(_bench_in_lab(state, runs, say))
     finally:
         take_down(state)
-    figures += [pods, probes]
     if with_demo:
         figures.append(_bench_demo(runs, say))
     return figures
@@ -102,19 +105,25 @@ def _bench_demo(runs: int, say: Callable[[str], None]) -> Figure:
     return Figure(name="demo", seconds=tuple(seconds))
 
 
-async def _bench_in_lab(state: LabState, runs: int, say: Callable[[str], None]) -> tuple[Figure, Figure]:
+async def _bench_in_lab(state: LabState, runs: int, say: Callable[[str], None]) -> list[Figure]:
     async with Client(load_kubeconfig(state.kubeconfig)) as client, LabHosts.connect(state) as hosts:
         async with _followed_pods(client) as pods:
             ready = []
             for run in range(runs):
                 ready.append(await _pod_start(client, pods, run))
                 say(f"pod bound to Ready, run {run + 1}: {ready[-1]:.3f} s")
+            await _make_bare_service(client)
+            changed = []
+            for run in range(runs):
+                changed.append(await _endpoint_to_rules(client, hosts, f"10.10.3.{200 + run}"))
+                say(f"endpoint added to last rule, run {run + 1}: {changed[-1]:.4f} s")
             await _make_probed_service(client, pods)
             gone = []
             for run in range(runs):
                 gone.append(await _probe_to_rules(hosts, pods))
                 say(f"probe failed to last rule gone, run {run + 1}: {gone[-1]:.3f} s")
-    return Figure(name="pod_ready", seconds=tuple(ready)), Figure(name="probe_to_rules", seconds=tuple(gone))
+    measured = {"pod_ready": ready, "endpoint_to_rules": changed, "probe_to_rules": gone}
+    return [Figure(name=name, seconds=tuple(seconds)) for name, seconds in measured.items()]
 
 
 class _Pods:
@@ -165,6 +174,44 @@ async def _pod_start(client: Client, pods: _Pods, run: int) -> float:
     return seconds
 
 
+async def _make_bare_service(client: Client) -> None:
+    """A Service without a selector, whose endpoints are for us to write, and an empty EndpointSlice of it."""
+    metadata = {"name": _BARE, "labels": {"kubernetes.io/service-name": _BARE}}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": _BARE},
+        "spec": {"type": "NodePort", "ports": [{"name": "web", "port": 80, "targetPort": 8080}]},
+    }
+    endpoint_slice = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": metadata,
+        "addressType": "IPv4",
+        "ports": [{"name": "web", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [],
+    }
+    await client.create(SERVICES, service, "default")
+    await client.create(ENDPOINT_SLICES, endpoint_slice, "default")
+
+
+async def _endpoint_to_rules(client: Client, hosts: LabHosts, address: str) -> float:
+    """From the answer to a write of an EndpointSlice to the last commit by which a node's rules have its endpoint.
+
+    Below zero where all nodes were faster than the answer.
+    """
+    endpoint_slice = await client.get(ENDPOINT_SLICES, _BARE, "default")
+    endpoint_slice["endpoints"] = [{"addresses": [address], "conditions": {"ready": True}}]
+    async with _watched_rules(hosts) as nodes:
+        await client.update(ENDPOINT_SLICES, endpoint_slice)
+        answered = time.time_ns()
+        last = [await _last_commit(commits) for commits in nodes]
+    for node in STUDY_LAB.nodes:
+        if not await _leads_to(hosts, node, address):
+            raise FairwayError(f"{node} does not lead to {address} although it is an endpoint")
+    return (max(last) - answered) / 1e9
+
+
 async def _make_probed_service(client: Client, pods: _Pods) -> None:
     """A Deployment of three pods with a probe that can be made to fail, and a Service of type NodePort."""
     labels = {"app": _PROBED}
@@ -195,25 +242,41 @@ async def _probe_to_rules(hosts: LabHosts, pods: _Pods) -> float:
     """From the failing probe's own clock to the last commit by which a node's rules lost the pod."""
     name, pod = next(iter(_probed(pods.objects, ready=True).items()))
     address = pod["status"]["podIP"]
-    watchers = [asyncio.Queue[int]() for _ in STUDY_LAB.nodes]
-    async with asyncio.TaskGroup() as group:
-        stops = []
-        for node, commits in zip(STUDY_LAB.nodes, watchers, strict=True):
-            stops.append(await _watch_rules(group, hosts, node, commits))
-        await hosts.run(name, ["rm", "-f", _FAILED])
+    await hosts.run(name, ["rm", "-f", _FAILED])
+    async with _watched_rules(hosts) as nodes:
         await hosts.run(name, ["touch", _UNREADY])
         await pods.until(lambda objects: not is_ready(objects[name]))
-        last = [await _last_commit(commits) for commits in watchers]
-        for stop in stops:
-            stop()
+        last = [await _last_commit(commits) for commits in nodes]
     for node in STUDY_LAB.nodes:
-        _, listing = await hosts.run(node, ["iptables-save", "-t", "nat"])
-        if address in listing:
+        if await _leads_to(hosts, node, address):
             raise FairwayError(f"{node} still leads to {address} although its probe fails")
     _, failed = await hosts.run(name, ["head", "-n1", _FAILED])
     await hosts.run(name, ["rm", _UNREADY])
     await pods.until(lambda objects: is_ready(objects[name]))
     return (max(last) - int(failed)) / 1e9
+
+
+async def _leads_to(hosts: LabHosts, node: str, address: str) -> bool:
+    program = rules_program(STUDY_LAB.mode)
+    code, listing = await hosts.run(node, program.argv, extra=program.extra)
+    if code:
+        raise FairwayError(f"the rules of {node} cannot be read: {listing.strip()}")
+    return address in listing
+
+
+@asynccontextmanager
+async def _watched_rules(hosts: LabHosts) -> AsyncIterator[list[asyncio.Queue[int]]]:
+    """The times of commits to each node's rules, for the time of the block."""
+    nodes = [asyncio.Queue[int]() for _ in STUDY_LAB.nodes]
+    async with asyncio.TaskGroup() as group:
+        stops = []
+        try:
+            for node, commits in zip(STUDY_LAB.nodes, nodes, strict=True):
+                stops.append(await _watch_rules(group, hosts, node, commits))
+            yield nodes
+        finally:
+            for stop in stops:
+                stop()
 
 
 async def _watch_rules(
