@@ -23,6 +23,8 @@ _MEANING = {
     "pod_ready": "a pod: bound to Ready",
     "endpoint_to_rules": "an EndpointSlice is written: the last rule on every node",
     "probe_to_rules": "a probe fails: the last rule gone on every node",
+    "repair_table": "somebody deletes the table of rules: repaired",
+    "repair_element": "somebody deletes an element: repaired",
     "demo": "fairway demo, all claims",
 }
 

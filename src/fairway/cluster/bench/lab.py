@@ -22,17 +22,26 @@ from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError
 from fairway.cluster import rulewatch
+from fairway.cluster.bench import tamper
 from fairway.cluster.demo import find_kubectl, run_demo
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
-from fairway.cluster.noderules import rules_program
+from fairway.cluster.noderules import own_program, rules_program
 from fairway.cluster.scenario import STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import load_kubeconfig
 
-LIMITS_S = {"up": 3.0, "pod_ready": 1.0, "endpoint_to_rules": 0.02, "probe_to_rules": 0.2, "demo": 60.0}
+LIMITS_S = {
+    "up": 3.0,
+    "pod_ready": 1.0,
+    "endpoint_to_rules": 0.02,
+    "probe_to_rules": 0.2,
+    "repair_table": 0.1,
+    "repair_element": 0.1,
+    "demo": 60.0,
+}
 """What each figure should stay below."""
 
 _BARE = "bench-bare"
@@ -46,17 +55,28 @@ _QUIET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Of a client's calls through a node port while a run was made: how many there were, and how many failed."""
+
+    made: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One thing measured several times, in seconds."""
+    """One thing measured several times, in seconds. calls: of each run, where some were made meanwhile."""
 
     name: str
     seconds: tuple[float, ...]
+    calls: tuple[Calls, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "median_s": round(statistics.median(self.seconds), 4),
             "limit_s": LIMITS_S[self.name],
             "runs_s": [round(value, 4) for value in self.seconds],
+            **({"calls": [calls.made for calls in self.calls]} if self.calls else {}),
+            **({"lost": [calls.lost for calls in self.calls]} if self.calls else {}),
         }
 
 
@@ -122,8 +142,31 @@ async def _bench_in_lab(state: LabState, runs: int, say: Callable[[str], None]) 
             for run in range(runs):
                 gone.append(await _probe_to_rules(hosts, pods))
                 say(f"probe failed to last rule gone, run {run + 1}: {gone[-1]:.3f} s")
+            repairs = [await _repairs(client, hosts, harm, runs, say) for harm in tamper.HARMS]
     measured = {"pod_ready": ready, "endpoint_to_rules": changed, "probe_to_rules": gone}
-    return [Figure(name=name, seconds=tuple(seconds)) for name, seconds in measured.items()]
+    return [*(Figure(name=name, seconds=tuple(seconds)) for name, seconds in measured.items()), *repairs]
+
+
+async def _repairs(client: Client, hosts: LabHosts, harm: str, runs: int, say: Callable[[str], None]) -> Figure:
+    """From a stranger's commit that harms a node's table to the agent's that mends it, while the client calls."""
+    service = await client.get(SERVICES, _PROBED, "default")
+    node, port = STUDY_LAB.control_plane, str(service["spec"]["ports"][0]["nodePort"])
+    harming = own_program("fairway.cluster.bench.tamper", harm)
+    calling = own_program("fairway.cluster.bench.calls", STUDY_LAB.node_addresses[node], port)
+    seconds, counted = [], []
+    for run in range(runs):
+        lines, stop = await hosts.stream(STUDY_LAB.client, calling.argv, extra=calling.extra)
+        if await anext(lines) != "ready":
+            raise FairwayError("the client cannot call")
+        code, told = await hosts.run(node, harming.argv, extra=harming.extra)
+        stop()
+        made, lost = [line async for line in lines][-1].split()
+        if code:
+            raise FairwayError(told.strip())
+        seconds.append(float(told))
+        counted.append(Calls(made=int(made), lost=int(lost)))
+        say(f"{harm} deleted to repaired, run {run + 1}: {seconds[-1]:.4f} s; {lost} of {made} calls lost")
+    return Figure(name=f"repair_{harm}", seconds=tuple(seconds), calls=tuple(counted))
 
 
 class _Pods:
