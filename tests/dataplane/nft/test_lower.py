@@ -16,8 +16,9 @@ from fairway.base.addresses import Family
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.layout import DoorClass, Policy
 from fairway.dataplane.nft.lower import LARGE_TABLE, Share, join, lower, lower_service, with_spares
-from fairway.dataplane.nft.phrase import format_element, format_rule
+from fairway.dataplane.nft.phrase import format_rule
 from fairway.dataplane.nft.ruleset import Ruleset
+from fairway.dataplane.nft.words import format_element
 from fairway.netlink.userdata import COMMENT_LIMIT
 from fairway.plan.model import Backends, DoorKind, Scope, Source
 from fairway.plan.options import view_node

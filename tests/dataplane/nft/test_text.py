@@ -18,9 +18,10 @@ from fairway.dataplane.nft.chains import (
     remembered_rule,
 )
 from fairway.dataplane.nft.layout import DoorClass, Policy, affinity_set, fixed_sets
-from fairway.dataplane.nft.phrase import format_comment, format_element, format_rule
+from fairway.dataplane.nft.phrase import format_comment, format_rule
 from fairway.dataplane.nft.ruleset import BaseHook, Chain, Rule, Ruleset, SetSpec
 from fairway.dataplane.nft.text import canonical, format_set, format_table, format_timeout
+from fairway.dataplane.nft.words import format_element
 from fairway.flow.packet import Protocol
 from fairway.netlink.elements import Value
 from fairway.netlink.expressions import (

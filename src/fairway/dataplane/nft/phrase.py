@@ -1,4 +1,4 @@
-"""One rule's expressions as nft prints them, and one element's key and value: the reverse of `chains`. Pure.
+"""One rule's expressions as nft prints them: the reverse of `chains`. Pure.
 
 nft rebuilds statements from what the kernel holds by following registers (src/netlink_delinearize.c of nftables 1.0.6);
 so does this, for the statements our rules are made of and no others.
@@ -7,19 +7,17 @@ so does this, for the statements our rules are made of and no others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from fairway.base.addresses import Family
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.ruleset import Rule, SetSpec, protocol_family
-from fairway.netlink.elements import Value
+from fairway.dataplane.nft.words import CT_STATUS, MARK, ROUTE, format_mark, format_port, format_value, format_verdict
 from fairway.netlink.expressions import (
     Bitwise,
     Cmp,
     CmpOp,
-    Code,
     Counter,
     Ct,
     Dnat,
@@ -38,19 +36,13 @@ from fairway.netlink.expressions import (
     Register,
     Reject,
     Update,
-    Verdict,
     word_index,
 )
 from fairway.netlink.userdata import COMMENT_LIMIT, Field
 
-_RTN_LOCAL = 2
 _IPS_DST_NAT = 0x20
 _PORT_UNREACHABLE = {Family.IPV4: 3, Family.IPV6: 4}
 """As in `chains`; nft leaves the reason out where it is this one."""
-_ROOT = 0xFFFFFFFF
-"""TC_H_ROOT of linux/pkt_sched.h."""
-_PROTOCOLS = {number: protocol.value for protocol, number in layout.PROTOCOL_NUMBERS.items()}
-"""nft asks /etc/protocols; these three have the same names everywhere."""
 
 
 def format_rule(rule: Rule, family: Family, sets: Mapping[str, SetSpec]) -> str:
@@ -72,144 +64,6 @@ def format_comment(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or '"' in text or len(text) >= COMMENT_LIMIT:
         raise ValueError(f"no comment for nft: {text!r}")
     return f'comment "{text}"'
-
-
-def format_element(spec: SetSpec, key: bytes, value: Value) -> str:
-    """One element, also for a person to read: `10.200.1.1 . tcp . 443 : 3:1`. Raises ValueError where it is not of
-    the set's make."""
-    if spec.ranges:
-        return " . ".join(_format_ranges(spec.key, key, value))
-    text = _format_fields(spec.key, key)
-    if spec.data is None:
-        if value is not None:
-            raise ValueError(f"set {spec.name}: an element has a value")
-        return text
-    if isinstance(value, Verdict) and not spec.data:
-        return f"{text} : {format_verdict(value)}"
-    if isinstance(value, bytes) and spec.data:
-        return f"{text} : {_format_fields(spec.data, value)}"
-    raise ValueError(f"map {spec.name}: an element has a value of another kind")
-
-
-def format_verdict(verdict: Verdict) -> str:
-    """`drop`, `goto services`. Raises ValueError for a chain where none can be, or none where one must be."""
-    if (verdict.code in (Code.JUMP, Code.GOTO)) is not bool(verdict.chain):
-        raise ValueError(f"no verdict: {verdict}")
-    word = verdict.code.name.lower()
-    return f"{word} {verdict.chain}" if verdict.chain else word
-
-
-# -- values
-
-
-def _split(fields: Sequence[Field], data: bytes) -> list[tuple[Field, bytes]]:
-    """Each field and its bytes without padding."""
-    if len(data) != sum(each.padded for each in fields):
-        raise ValueError(f"{len(data)} bytes for {' . '.join(each.text for each in fields)}")
-    parts, offset = [], 0
-    for each in fields:
-        parts.append((each, data[offset : offset + each.length]))
-        offset += each.padded
-    return parts
-
-
-def _format_fields(fields: Sequence[Field], data: bytes) -> str:
-    return " . ".join([_format_value(each.datatype, part) for each, part in _split(fields, data)])
-
-
-def _format_ranges(fields: Sequence[Field], first: bytes, last: Value) -> list[str]:
-    if not isinstance(last, bytes):
-        raise ValueError("a range without an end")
-    pairs = zip(_split(fields, first), _split(fields, last), strict=True)
-    return [_format_range(each.datatype, low, high) for (each, low), (_, high) in pairs]
-
-
-def _format_range(datatype: int, low: bytes, high: bytes) -> str:
-    """nft prints a range of addresses as a network where it is one."""
-    if low > high:
-        raise ValueError("a range that ends before it begins")
-    text = _format_value(datatype, low)
-    if low == high:
-        return text
-    if datatype in (layout.IPV4_ADDR, layout.IPV6_ADDR):
-        prefix = _shared_prefix(low, high)
-        if prefix is not None:
-            return f"{text}/{prefix}"
-    return f"{text}-{_format_value(datatype, high)}"
-
-
-def _shared_prefix(low: bytes, high: bytes) -> int | None:
-    """The prefix length of the network from `low` to `high`, None where they are no network's ends."""
-    first, last = int.from_bytes(low, "big"), int.from_bytes(high, "big")
-    size = last - first + 1
-    return 8 * len(low) - size.bit_length() + 1 if size & (size - 1) == 0 and first % size == 0 else None
-
-
-def _format_value(datatype: int, data: bytes) -> str:
-    format_data = _FORMATS.get(datatype)
-    if format_data is None:
-        raise ValueError(f"no words for values of nft's type {datatype}")
-    return format_data(data)
-
-
-def _format_ipv4(data: bytes) -> str:
-    return inet_ntop(AF_INET, data)
-
-
-def _format_ipv6(data: bytes) -> str:
-    # As nft: unlike Python it writes the last 32 bits of mapped addresses as IPv4's.
-    return inet_ntop(AF_INET6, data)
-
-
-def _format_protocol(data: bytes) -> str:
-    number = int.from_bytes(data, "big")
-    if number not in _PROTOCOLS:
-        raise ValueError(f"protocol {number} is none of a Service's")
-    return _PROTOCOLS[number]
-
-
-def _format_port(data: bytes) -> str:
-    return str(int.from_bytes(data, "big"))
-
-
-def _format_number(data: bytes) -> str:
-    return str(int.from_bytes(data, sys.byteorder))
-
-
-def _format_mark(data: bytes) -> str:
-    return f"0x{int.from_bytes(data, sys.byteorder):08x}"
-
-
-def _format_class(data: bytes) -> str:
-    """tchandle_type_print in nft's src/meta.c."""
-    number = int.from_bytes(data, sys.byteorder)
-    if number in (0, _ROOT):
-        return "root" if number else "none"
-    return f"{number >> 16:x}:{number & 0xFFFF:x}"
-
-
-def _format_route(data: bytes) -> str:
-    if int.from_bytes(data, sys.byteorder) != _RTN_LOCAL:
-        raise ValueError("a kind of route that our rules do not ask for")
-    return "local"
-
-
-_MARK, _ROUTE, _CT_STATUS = 19, 21, 27
-"""nft's numbers of types (enum datatypes), as in `layout`: TYPE_MARK, TYPE_FIB_ADDR, TYPE_CT_STATUS."""
-
-_FORMATS: Mapping[int, Callable[[bytes], str]] = {
-    layout.IPV4_ADDR: _format_ipv4,
-    layout.IPV6_ADDR: _format_ipv6,
-    layout.INET_PROTO: _format_protocol,
-    layout.INET_SERVICE: _format_port,
-    layout.CLASSID: _format_class,
-    layout.INTEGER: _format_number,
-    _MARK: _format_mark,
-    _ROUTE: _format_route,
-}
-
-
-# -- rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +104,9 @@ class _Printer:
             case Meta(key, dreg):
                 self._store(dreg, _meta(key))
             case Ct(_, dreg):
-                self._store(dreg, _Term("ct status", 4, _CT_STATUS))
+                self._store(dreg, _Term("ct status", 4, CT_STATUS))
             case FibType(source, dreg):
-                self._store(dreg, _Term(f"fib {'saddr' if source else 'daddr'} type", 4, _ROUTE))
+                self._store(dreg, _Term(f"fib {'saddr' if source else 'daddr'} type", 4, ROUTE))
             case Numgen(modulus, offset, dreg):
                 added = f" offset {offset}" if offset else ""
                 self._store(dreg, _Term(f"numgen random mod {modulus}{added}", 4, layout.INTEGER))
@@ -315,11 +169,11 @@ class _Printer:
         every = (1 << 8 * term.length) - 1
         if not xor:
             changed = _Term(term.text, term.length, term.datatype, term.whole, mask=operation.mask)
-        elif term.datatype != _MARK or mask not in (every, every ^ xor):
+        elif term.datatype != MARK or mask not in (every, every ^ xor):
             raise ValueError(f"no words for {operation}")
         else:
             sign = "^" if mask == every else "|"
-            changed = _Term(f"{term.text} {sign} {_format_mark(operation.xor)}", term.length)
+            changed = _Term(f"{term.text} {sign} {format_mark(operation.xor)}", term.length)
         self._store(operation.dreg, changed)
 
     def _compare(self, comparison: Cmp) -> str:
@@ -329,14 +183,14 @@ class _Printer:
             raise ValueError(f"{len(data)} bytes to compare {term.text!r} with")
         if term.datatype in (layout.IPV4_ADDR, layout.IPV6_ADDR):
             prefix = _prefix_length(term)
-            address = _format_value(term.datatype, data + bytes(term.whole - len(data)))
+            address = format_value(term.datatype, data + bytes(term.whole - len(data)))
             return f"{term.text} {negated}{address}{'' if prefix == 8 * term.whole else f'/{prefix}'}"
         if term.mask is None:
-            return f"{_said(term, term)} {negated}{_format_value(term.datatype, data)}"
-        if term.datatype == _MARK:
-            return f"{term.text} & {_format_mark(term.mask)} {negated or '== '}{_format_mark(data)}"
+            return f"{_said(term, term)} {negated}{format_value(term.datatype, data)}"
+        if term.datatype == MARK:
+            return f"{term.text} & {format_mark(term.mask)} {negated or '== '}{format_mark(data)}"
         dst_nat = _IPS_DST_NAT.to_bytes(4, sys.byteorder)
-        if (term.datatype, term.mask, data, bool(negated)) == (_CT_STATUS, dst_nat, bytes(4), True):
+        if (term.datatype, term.mask, data, bool(negated)) == (CT_STATUS, dst_nat, bytes(4), True):
             return f"{term.text} dnat"
         raise ValueError(f"no words for {comparison} of {term.text!r}")
 
@@ -379,8 +233,8 @@ class _Printer:
         port = self._at(nat.port)
         if address.data is None or port.data is None or len(address.data) != words * 4 or len(port.data) != 2:
             raise ValueError("no address and port to rewrite the destination to")
-        host = _format_value(_ADDRESS[self.family], address.data)
-        return f"dnat to {f'[{host}]' if self.family is Family.IPV6 else host}:{_format_port(port.data)}"
+        host = format_value(_ADDRESS[self.family], address.data)
+        return f"dnat to {f'[{host}]' if self.family is Family.IPV6 else host}:{format_port(port.data)}"
 
 
 def _meta(key: MetaKey) -> _Term:
@@ -392,9 +246,9 @@ def _meta(key: MetaKey) -> _Term:
 def _said(term: _Term, target: _Term) -> str:
     """A register's content as words; a constant as a value of what it goes to."""
     if term.data is not None:
-        return _format_value(target.datatype, term.data)
-    if term.mask is not None and term.datatype == _MARK:
-        return f"{term.text} & {_format_mark(term.mask)}"
+        return format_value(target.datatype, term.data)
+    if term.mask is not None and term.datatype == MARK:
+        return f"{term.text} & {format_mark(term.mask)}"
     if term.mask is not None or (term.whole and term.whole != term.length):
         raise ValueError(f"only a part of {term.text} is asked for")
     return term.text
@@ -425,7 +279,7 @@ _ADDRESS = {Family.IPV4: layout.IPV4_ADDR, Family.IPV6: layout.IPV6_ADDR}
 _META: Mapping[MetaKey, _Term] = {
     MetaKey.PRIORITY: _of_field(layout.PRIORITY),
     MetaKey.L4PROTO: _of_field(layout.L4PROTO),
-    MetaKey.MARK: _Term("meta mark", 4, _MARK),
+    MetaKey.MARK: _Term("meta mark", 4, MARK),
 }
 _SPOTS: Mapping[Family, tuple[_Spot, ...]] = {
     family: (

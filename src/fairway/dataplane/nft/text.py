@@ -15,8 +15,9 @@ from typing import TypeVar
 
 from fairway.base.addresses import Family
 from fairway.dataplane.nft import layout
-from fairway.dataplane.nft.phrase import format_comment, format_element, format_rule
+from fairway.dataplane.nft.phrase import format_comment, format_rule
 from fairway.dataplane.nft.ruleset import TABLE, BaseHook, Chain, Elements, Ruleset, SetSpec
+from fairway.dataplane.nft.words import format_element
 from fairway.netlink.nftables import NAME_LIMIT, Hook
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9/_.-]*", re.ASCII)
