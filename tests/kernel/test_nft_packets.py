@@ -23,6 +23,7 @@ from fairway.dataplane.nft.ruleset import TABLE, SetSpec
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Disposition
 from fairway.netlink.elements import Shape, dump_elements, element_list
+from fairway.netlink.expression_codec import encode_value
 from fairway.netlink.expressions import (
     Expression,
     Immediate,
@@ -32,7 +33,6 @@ from fairway.netlink.expressions import (
     Payload,
     PayloadBase,
     Update,
-    encode_value,
     word,
 )
 from fairway.netlink.nftables import (

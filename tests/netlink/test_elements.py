@@ -16,7 +16,8 @@ from fairway.netlink.elements import (
     element_list,
     new_elements,
 )
-from fairway.netlink.expressions import DROP, Verdict, encode_value, encode_verdict, goto
+from fairway.netlink.expression_codec import encode_value, encode_verdict
+from fairway.netlink.expressions import DROP, Verdict, goto
 from fairway.netlink.nftables import Kind, Request, body_of, kind_of
 from fairway.netlink.wire import MAX_ATTRIBUTE, attribute, attributes, nested, u32
 from tests.netlink.strategies import broken, verdicts

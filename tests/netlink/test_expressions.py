@@ -6,6 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairway.netlink.expression_codec import (
+    decode_data,
+    decode_expressions,
+    decode_verdict,
+    encode_expressions,
+    encode_value,
+    encode_verdict,
+)
 from fairway.netlink.expressions import (
     Code,
     Counter,
@@ -14,12 +22,6 @@ from fairway.netlink.expressions import (
     PayloadBase,
     Unknown,
     Verdict,
-    decode_data,
-    decode_expressions,
-    decode_verdict,
-    encode_expressions,
-    encode_value,
-    encode_verdict,
     goto,
     word,
     word_index,

@@ -2,7 +2,8 @@
 
 from ipaddress import IPv4Address
 
-from fairway.netlink.expressions import ACCEPT, DROP, encode_verdict, goto
+from fairway.netlink.expression_codec import encode_verdict
+from fairway.netlink.expressions import ACCEPT, DROP, goto
 from fairway.netlink.trace import Headers, Traced, TraceKind, decode_trace
 from fairway.netlink.wire import attribute, attributes, nested, text, u32, u64
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fairway.netlink.expressions import Verdict, decode_data, encode_value, encode_verdict
+from fairway.netlink.expression_codec import decode_data, encode_value, encode_verdict
+from fairway.netlink.expressions import Verdict
 from fairway.netlink.nftables import Kind, Request, request
 from fairway.netlink.wire import (
     MAX_ATTRIBUTE,

@@ -12,7 +12,8 @@ from struct import Struct as Layout
 
 from msgspec import Struct
 
-from fairway.netlink.expressions import Expression, decode_expressions, encode_expressions
+from fairway.netlink.expression_codec import decode_expressions, encode_expressions
+from fairway.netlink.expressions import Expression
 from fairway.netlink.wire import (
     NLM_F_ACK,
     NLM_F_APPEND,
