@@ -13,17 +13,19 @@ from msgspec.structs import replace
 
 from fairway.api.types import Key
 from fairway.base.addresses import Family
-from fairway.base.errors import Unsupported
+from fairway.base.errors import Retry, Unsupported
 from fairway.dataplane.nft import backend as backend_module
 from fairway.dataplane.nft.backend import NftBackend
 from fairway.dataplane.nft.diff import diff
 from fairway.dataplane.nft.encode import encode
 from fairway.dataplane.nft.lower import Share, lower_service
-from fairway.dataplane.nft.ruleset import Chain, Rule, Ruleset
+from fairway.dataplane.nft.ruleset import TABLE, Chain, Rule, Ruleset
 from fairway.dataplane.nft.text import canonical, format_table, table_name
 from fairway.netlink.exchange import parts_within
 from fairway.netlink.expressions import ImmediateVerdict, goto
+from fairway.netlink.nftables import NFPROTO_IPV4, Kind, request
 from fairway.netlink.socket import NetlinkSocket
+from fairway.netlink.wire import NLM_F_CREATE, text, u32
 from fairway.plan.assembly import Assembly
 from tests.dataplane.nft.build import AFFINITY, LOCAL, assembly, many_endpoints, ruleset_of, scenarios
 from tests.kernel.namespaces import in_namespaces
@@ -32,6 +34,8 @@ from tests.plan.objects import LOCAL_AND_REMOTE, REMOTE_ONLY, endpoint, endpoint
 pytestmark = pytest.mark.kernel
 
 SCENARIOS = scenarios()
+OWNER = 0x2
+"""NFT_TABLE_F_OWNER of linux/netfilter/nf_tables.h: the table is gone with the socket that made it."""
 FOREIGN = """\
 table ip kube-proxy {
 	comment "somebody else's"
@@ -301,6 +305,19 @@ def drop_network_admin() -> None:
         assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0
 
 
+def test_a_table_that_another_process_owns_is_named_as_such_and_taken_when_that_one_ends() -> None:
+    def check() -> None:
+        owned = request(Kind.NEWTABLE, NFPROTO_IPV4, text(1, TABLE), u32(2, OWNER), flags=NLM_F_CREATE)
+        backend = NftBackend()
+        with NetlinkSocket() as owner:
+            owner.commit([owned])
+            with pytest.raises(Retry, match=r"table fairway belongs to another process \(flags owner\)"):
+                backend.apply(assembly(service()), None)
+        assert backend.apply(assembly(service()), None).changed
+
+    in_namespaces(check)
+
+
 def test_small_send_buffers_end_with_an_equal_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several transactions in place of one: each of them is valid, so that the last is the table that was meant."""
     monkeypatch.setattr(NetlinkSocket, "_grow", lambda *_: 4096)
@@ -353,8 +370,8 @@ def test_source_ranges_may_give_way_to_ranges_around_and_inside_them() -> None:
             seen.append(listing())
         return seen
 
-    for text, whole in zip(in_namespaces(child), plans, strict=True):
-        assert canonical(text) == canonical(format_table(ruleset_of(whole)))
+    for listed, whole in zip(in_namespaces(child), plans, strict=True):
+        assert canonical(listed) == canonical(format_table(ruleset_of(whole)))
 
 
 def test_a_table_somebody_else_holds_half_is_completed() -> None:

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from fairway.base.errors import FairwayError, Unsupported
+from fairway.base.errors import FairwayError
 from fairway.dataplane.ipt import names
 from fairway.dataplane.ipt.backend import IptablesBackend, Variant
 from fairway.dataplane.nft.backend import NftBackend
+from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.nftables import NFPROTO_IPV4, Kind, body_of, decode_chain, dump
 from fairway.netlink.socket import NetlinkSocket
 from fairway.plan.options import Mode
@@ -56,7 +57,7 @@ def _has_nft_variant() -> bool:
     try:
         with NetlinkSocket() as socket:
             found = socket.ask(dump(Kind.GETCHAIN, NFPROTO_IPV4, _NAT))
-    except Unsupported:
+    except (FairwayError, KernelRefused):
         return False
     chains = (decode_chain(body_of(body)) for _, body in found)
     return any((chain.table, chain.name) == (_NAT, names.KUBE_SERVICES) for chain in chains)

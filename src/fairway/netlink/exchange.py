@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from struct import Struct
 
+from fairway.base.errors import Retry
 from fairway.netlink.nftables import Request, begin, end
 from fairway.netlink.wire import (
     HEADER,
@@ -30,6 +31,7 @@ from fairway.netlink.wire import (
 )
 
 _ERRNO = Struct("=i")
+_RETRY_S = 0.1
 _NLM_F_ACK_TLVS, _NLM_F_CAPPED = 0x200, 0x100
 _NLMSGERR_ATTR_MSG, _NLMSGERR_ATTR_OFFS = 1, 2
 
@@ -68,8 +70,11 @@ class KernelRefused(Exception):
         return self.failures[0].number
 
 
-class AnswerLost(Exception):
+class AnswerLost(Retry):
     """What the kernel answered was lost or is no answer: what it holds now is unknown until it is read."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, after_s=_RETRY_S)
 
 
 class Interrupted(Exception):

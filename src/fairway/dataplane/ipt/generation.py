@@ -7,7 +7,7 @@ what it was when the rules were known, they still are what they were, and nothin
 from __future__ import annotations
 
 from fairway.base.errors import FairwayError
-from fairway.netlink.exchange import AnswerLost, KernelRefused
+from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.socket import NetlinkSocket
 
 
@@ -16,5 +16,5 @@ def read_generation() -> int | None:
     try:
         with NetlinkSocket() as socket:
             return socket.generation().number
-    except (FairwayError, KernelRefused, AnswerLost):
+    except (FairwayError, KernelRefused):
         return None

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterable
 
 from fairway.base.errors import FairwayError
-from fairway.netlink.exchange import AnswerLost, KernelRefused
+from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.nftables import GENERIC, NFPROTO_IPV4, Request
 from fairway.netlink.socket import NetlinkSocket
 from fairway.netlink.wire import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, text, u32
@@ -34,7 +34,7 @@ def ensure_counters(names: Iterable[str]) -> bool:
             if _ask(socket, _match_query("nfacct")):
                 return False
             errors = [_ask(socket, _counter(_NFNL_MSG_ACCT_NEW, name, NLM_F_CREATE)) for name in names]
-    except (FairwayError, AnswerLost):
+    except FairwayError:
         return False
     return all(error in (0, errno.EEXIST, errno.EBUSY) for error in errors)
 
@@ -45,7 +45,7 @@ def remove_counters(names: Iterable[str]) -> None:
         with NetlinkSocket() as socket:
             for name in names:
                 _ask(socket, _counter(_NFNL_MSG_ACCT_DEL, name))
-    except (FairwayError, AnswerLost):
+    except FairwayError:
         return
 
 

@@ -317,7 +317,7 @@ class NftBackend:
         Raises Unsupported where not even the fixed rules can, Retry where each Service can for itself.
         """
         if error.number == errno.EPERM:
-            raise self._translated(error) from error
+            raise self._translated(error) from error  # no Service can mend that
         if self._refusal({}) is not None:
             raise self._unsupported(error) from error
         culprits = self._culprits(list(shares), shares)
@@ -364,8 +364,12 @@ class NftBackend:
         )
 
     def _translated(self, error: KernelRefused) -> Unsupported | Retry:
-        if error.number == errno.EPERM:
+        if error.number == errno.EPERM and error.failures[0].index < 0:
             return Unsupported("nf_tables needs CAP_NET_ADMIN in this network namespace: run as root")
+        if error.number == errno.EPERM:
+            return Retry(
+                f"table {TABLE} belongs to another process (flags owner): end it, or delete the table", after_s=RETRY_S
+            )
         if error.number in (errno.EOPNOTSUPP, errno.EINVAL) and error.failures[0].index < 0:
             return Unsupported(
                 "this kernel has no nf_tables (CONFIG_NF_TABLES); `--proxy-mode iptables` may work without"
