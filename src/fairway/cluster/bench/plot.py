@@ -38,14 +38,19 @@ def plot_program(report: Report, file: Path) -> None:
         mine = [run for run in runs if run["endpoints"] == endpoints]
         named = f"fairway, {endpoints} endpoint{'s' if endpoints > 1 else ''} each"
         total.plot(*_columns([(run["services"], run["seconds"]["total"]) for run in mine]), "o-", label=named)
-        change.plot(*_columns([(run["services"], run["change"]["p50_s"]) for run in mine]), "o-", label=named)
+        for percentile, line in (("p50", "o-"), ("p99", "o:")):
+            points = [(run["services"], 1000 * run["change"][f"{percentile}_s"]) for run in mine]
+            change.plot(*_columns(points), line, label=f"{named}, {percentile}")
         baseline = mine[0]["baseline"]
         if baseline is not None and baseline["seconds"] is not None:
             at = [baseline["services"]]
             total.plot(at, [baseline["seconds"]], "s", color=_BASELINE, label="kube-proxy's shape by nft -f")
             total.plot(at, [baseline["fairway_seconds"]], "D", color=_OURS, label="fairway beside it")
     _finish(total, "all Services at once", "seconds")
-    _finish(change, "one change, median", "seconds")
+    _finish(change, "one endpoint more or less", "milliseconds")
+    # From zero: what is nearly flat has to look so.
+    change.set_yscale("linear")
+    change.set_ylim(bottom=0)
     _save(figure, file)
 
 
