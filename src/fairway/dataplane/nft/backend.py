@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol as Interface
 
 from fairway.api.types import Key
 from fairway.base.addresses import Family
@@ -31,21 +30,13 @@ from fairway.netlink.elements import dump_elements
 from fairway.netlink.exchange import AnswerLost, Failure, KernelRefused
 from fairway.netlink.nftables import Kind, Request, body_of, delete_table, dump, get_table
 from fairway.netlink.socket import NetlinkSocket
+from fairway.plan.assembly import Assembly
 from fairway.plan.model import ServicePlan
 
 RETRY_S = 1.0
 _TRIES = 10
 _LOUD = 2000
 """So many elements at once are not worth hearing of one by one."""
-
-
-class Parts(Interface):
-    """What the table is made of: the node, and what the Plan says of each Service; an Assembly is such."""
-
-    @property
-    def view(self) -> Settings: ...
-    @property
-    def parts(self) -> Mapping[Key, ServicePlan]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +90,7 @@ class NftBackend:
             self._book = None
         return found
 
-    def apply(self, assembly: Parts, changed: frozenset[Key] | None) -> Sync:
+    def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Sync:
         """Bring the table to what `assembly` says.
 
         changed: the Services that may differ from the last apply; None to look at everything, the kernel too. Raises
@@ -152,7 +143,7 @@ class NftBackend:
         family = self._settings.family if self._settings is not None else Family.IPV4
         return protocol_family(family)
 
-    def _start_over(self, assembly: Parts) -> None:
+    def _start_over(self, assembly: Assembly) -> None:
         """Another node, as far as the rules know: nothing that was lowered holds."""
         self._settings = assembly.view
         self._lowered.clear()
@@ -160,7 +151,7 @@ class NftBackend:
 
     # -- Services to shares
 
-    def _lower_all(self, assembly: Parts) -> tuple[dict[Key, Share], dict[Key, str]]:
+    def _lower_all(self, assembly: Assembly) -> tuple[dict[Key, Share], dict[Key, str]]:
         held = self._book.shares if self._book is not None else {}
         shares: dict[Key, Share] = {}
         refused: dict[Key, str] = {}
@@ -175,7 +166,9 @@ class NftBackend:
             del self._lowered[key]
         return shares, refused
 
-    def _lower_some(self, assembly: Parts, changed: frozenset[Key]) -> tuple[dict[Key, Share | None], dict[Key, str]]:
+    def _lower_some(
+        self, assembly: Assembly, changed: frozenset[Key]
+    ) -> tuple[dict[Key, Share | None], dict[Key, str]]:
         shares: dict[Key, Share | None] = {}
         refused: dict[Key, str] = {}
         for key in changed:
