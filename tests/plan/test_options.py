@@ -41,7 +41,7 @@ def test_no_flags_are_the_defaults():
         ({"cluster_cidrs": ["10.10.0.0"]}, "--cluster-cidr: '10.10.0.0' is not a network; "),
         ({"node_port_addresses": ["10.0.0.0/33"]}, "--nodeport-addresses: '10.0.0.0/33' is not a network: "),
         ({"node_port_addresses": ["primary", "10.0.0.0/8"]}, '--nodeport-addresses: "primary" stands alone; '),
-        ({"service_cidrs": ["10.200.1.0"]}, "service CIDRs: '10.200.1.0' is not a network; "),
+        ({"service_cidrs": ["10.200.1.0"]}, "--service-cidr: '10.200.1.0' is not a network; "),
         ({"node_addresses": ["web"]}, "--node-address: 'web' is not an IP address"),
     ],
 )

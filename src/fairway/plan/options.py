@@ -78,7 +78,7 @@ def parse_options(
         masquerade_all=masquerade_all,
         localhost_node_ports=localhost_node_ports,
         mode=mode,
-        service_cidrs=_parse_networks("service CIDRs", _split(service_cidrs)),
+        service_cidrs=_parse_networks("--service-cidr", _split(service_cidrs)),
     )
 
 

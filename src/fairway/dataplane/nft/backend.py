@@ -35,7 +35,7 @@ from fairway.plan.model import ServicePlan
 
 RETRY_S = 1.0
 _TRIES = 10
-_LOUD = 2000
+_LOUD = 500
 """So many elements at once are not worth hearing of one by one."""
 
 
