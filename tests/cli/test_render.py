@@ -141,7 +141,7 @@ def test_a_wrong_address_is_refused_by_the_name_of_its_flag(flag: str, value: st
 
 def test_a_wrong_service_cidr_is_refused() -> None:
     text = refusal("-f", STUDY.objects, "--node", STUDY.node, "--service-cidr", "10.200.0.0")
-    assert "service CIDRs: '10.200.0.0' is not a network" in text
+    assert "--service-cidr: '10.200.0.0' is not a network" in text
 
 
 def test_mode_nftables_prints_the_table_as_nft_lists_it() -> None:
