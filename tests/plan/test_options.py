@@ -88,7 +88,7 @@ def test_a_node_without_an_address_of_the_family_gets_a_note():
     notes = view_node(node("fd00::5", "nonsense"), Options()).notes
     assert [f"{note.origin}: {note.message}" for note in notes] == [
         "Node here: status.addresses[1].address=nonsense: 'nonsense' is not an IP address",
-        "Node here: status.addresses: it has no InternalIP of IPv4, so it is unknown which addresses take node ports",
+        "Node here: status.addresses: it has no InternalIP of IPv4, so it is unknown which address is its primary one",
     ]
 
 
@@ -100,12 +100,17 @@ def test_a_node_without_an_address_of_the_family_gets_a_note():
         (["172.18.0.0/16"], Family.IPV6, None),
         (["172.18.0.0/16", "0.0.0.0/0"], Family.IPV4, None),
         (["primary"], Family.IPV4, (ip_network("172.18.0.5/32"),)),
-        (["primary"], Family.IPV6, None),
     ],
 )
 def test_a_family_that_no_network_names_takes_node_ports_everywhere(flags, family, networks):
     options = parse_options(family=family, node_port_addresses=flags)
     assert view_node(node("172.18.0.5", "10.0.0.5"), options).node_port_addresses == networks
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_node_whose_primary_address_is_not_known_takes_node_ports_nowhere(mode):
+    options = parse_options(mode=mode, family=Family.IPV6, node_port_addresses=["primary"])
+    assert view_node(node("172.18.0.5"), options).node_port_addresses == ()
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,12 @@ def view_node(node: Node, options: Options) -> NodeView:
 
 
 def _node_port_networks(options: Options, addresses: tuple[IPAddress, ...]) -> tuple[IPNetwork, ...] | None:
-    """None for all. A family that no network names takes node ports on all of its addresses, as in kube-proxy."""
+    """None for all. A family that no network names takes node ports on all of its addresses, as in kube-proxy.
+
+    Where only the primary address may and none is known yet, nothing does: opening all would be more than was asked.
+    """
     if options.primary_node_port_address:
-        return (parse_network(f"{addresses[0]}/{options.family.bits}"),) if addresses else None
+        return (parse_network(f"{addresses[0]}/{options.family.bits}"),) if addresses else ()
     networks = _of_family(options.node_port_addresses, options.family)
     if not networks or any(network.prefixlen == 0 for network in networks):
         return None
@@ -154,7 +157,7 @@ def _internal_addresses(node: Node, family: Family, notes: list[Note]) -> tuple[
         if address.version == family:
             found[address] = None
     if not found:
-        message = f"it has no InternalIP of {family.api_name}, so it is unknown which addresses take node ports"
+        message = f"it has no InternalIP of {family.api_name}, so it is unknown which address is its primary one"
         notes.append(Note(origin=_of(node, "status.addresses"), message=message))
     return tuple(found)
 
