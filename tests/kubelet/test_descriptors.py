@@ -33,6 +33,32 @@ async def test_a_pump_may_be_closed_early_and_twice() -> None:
     assert pump.ended.is_set()
 
 
+async def test_what_was_written_before_a_pump_is_closed_is_passed_on() -> None:
+    ours, theirs = pipe()
+    seen: list[bytes] = []
+    pump = Pump(ours, seen.append)
+    os.write(theirs, b"last words")
+    pump.close()
+    os.close(theirs)
+
+    assert seen == [b"last words"]
+
+
+async def test_a_reader_is_silent_only_while_it_waits_for_what_is_not_there() -> None:
+    ours, theirs = pipe()
+    reader = Reader(ours)
+    assert not reader.is_silent(), "nobody reads: what there is may still be to be told"
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(reader.read())
+        await asyncio.sleep(0)
+        assert reader.is_silent()
+        os.write(theirs, b"x")
+        assert not reader.is_silent()
+    assert reading.result() == b"x"
+    os.close(theirs)
+    reader.close()
+
+
 async def test_more_than_a_pipe_holds_is_written_as_it_is_read() -> None:
     ours, theirs = pipe()
     reader, writer = Reader(ours), Writer(theirs)

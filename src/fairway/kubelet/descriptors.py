@@ -8,11 +8,14 @@ import errno
 import fcntl
 import os
 import pty
+import select
 import struct
 import termios
 from collections.abc import Callable, Iterator
 
 _READ_BYTES = 64 * 1024
+_LEFT_BYTES = 1024 * 1024
+"""Of what still waits when a Pump is closed so much is read: the largest pipe there may be (fs.pipe-max-size)."""
 
 
 def pipe() -> tuple[int, int]:
@@ -73,9 +76,13 @@ class Pump:
             self.close()
 
     def close(self) -> None:
-        """Stop, whether it has ended or not."""
+        """Stop, whether it has ended or not; what was written until now is not lost."""
         if not self.ended.is_set():
             self._loop.remove_reader(self._fd)
+            left = _LEFT_BYTES
+            while left > 0 and (data := _read(self._fd)):
+                self._on_data(data)
+                left -= len(data)
             os.close(self._fd)
             self.ended.set()
             if self._on_end is not None:
@@ -90,17 +97,24 @@ class Reader:
         self._fd = fd
         self._own = own
         self._loop = asyncio.get_running_loop()
+        self._waits = False
 
     async def read(self) -> bytes:
         """The next piece; b"" at the end."""
         while (data := _read(self._fd)) is None:
             readable = self._loop.create_future()
             self._loop.add_reader(self._fd, _resolve, readable)
+            self._waits = True
             try:
                 await readable
             finally:
+                self._waits = False
                 self._loop.remove_reader(self._fd)
         return data
+
+    def is_silent(self) -> bool:
+        """Whether somebody waits to read, and there is nothing."""
+        return self._waits and not select.select([self._fd], [], [], 0)[0]
 
     def close(self) -> None:
         if self._own and self._fd >= 0:

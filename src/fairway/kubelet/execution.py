@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -93,15 +93,16 @@ class Execution:
         code: int | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                outputs = [group.create_task(self._output(channel, reader)) for channel, reader in streams.outputs]
+                outputs = {
+                    group.create_task(self._output(channel, reader)): reader for channel, reader in streams.outputs
+                }
                 inputs = group.create_task(self._input(streams))
                 ended = group.create_task(process.wait())
                 pings = group.create_task(self._ping())
                 await asyncio.wait({inputs, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     code = ended.result()
-                    if outputs:
-                        await asyncio.wait(outputs, timeout=OUTPUT_ENDS_S)
+                    await wait_until_told(outputs)
                 for task in (ended, inputs, pings, *outputs):
                     task.cancel()
         finally:
@@ -149,6 +150,18 @@ class Execution:
         except ConnectionError:
             return
         await self._socket.close(code=1000)
+
+
+async def wait_until_told(outputs: Mapping[asyncio.Task[None], Reader]) -> None:
+    """Return when all that a program has written before it ended is with the client, however slow that one is.
+
+    outputs: the tasks that carry them. One that somebody else holds open never ends, and is over when it is silent.
+    """
+    left = set(outputs)
+    while left:
+        _, left = await asyncio.wait(left, timeout=OUTPUT_ENDS_S)
+        if all(outputs[task].is_silent() for task in left):
+            return
 
 
 def _open(options: ExecOptions, on_exit: Callable[[Callable[[], object]], object]) -> _Streams:

@@ -25,7 +25,7 @@ from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.pod import ContainerSpec, PodSpec
 
 OUTPUT_ENDS_S = 0.25
-"""The outputs of a process that has ended are read for so long at most: somebody else may hold them open."""
+"""An output of a process that has ended is given up when it is silent for so long: somebody else may hold it open."""
 
 START_RETRY_S = 5.0
 """When the kubelet itself lacks something to start a container with, such as room for its log."""
