@@ -10,7 +10,7 @@ from fairway.api.types import Key
 from fairway.dataplane.nft.chains import Settings, class_chain
 from fairway.dataplane.nft.diff import Delta
 from fairway.dataplane.nft.layout import DoorClass, fixed_sets
-from fairway.dataplane.nft.lower import LARGE_TABLE, NOTHING, Share, class_element, count_backends, join, with_spares
+from fairway.dataplane.nft.lower import LARGE_TABLE, NOTHING, Share, class_element, count_doors, join, with_spares
 from fairway.dataplane.nft.ruleset import Chain, Ruleset, SetSpec
 from fairway.netlink.elements import Value
 
@@ -25,7 +25,7 @@ class Book:
         self.shares: dict[Key, Share] = dict(shares)
         self._classes: Counter[DoorClass] = Counter()
         self._shared: Counter[tuple[str, bytes]] = Counter()
-        self._backends = sum(count_backends(share.elements) for share in self.shares.values())
+        self._doors = sum(count_doors(share.elements) for share in self.shares.values())
         for share in self.shares.values():
             self._classes.update(share.classes)
             self._shared.update(share.shared)
@@ -48,7 +48,7 @@ class Book:
         after_chains: dict[str, Chain] = {}
         before_sets: dict[str, SetSpec] = {}
         after_sets: dict[str, SetSpec] = {}
-        backends = self._backends
+        doors = self._doors
         for key, after in changes.items():
             before = self.shares.get(key, NOTHING)
             after = after or NOTHING
@@ -57,13 +57,13 @@ class Book:
             for share, sign in ((before, -1), (after, 1)):
                 classes.update(dict.fromkeys(share.classes, sign))
                 shared.update(dict.fromkeys(share.shared, sign))
-                backends += sign * count_backends(share.elements)
+                doors += sign * count_doors(share.elements)
             before_chains |= {chain.name: chain for chain in before.chains}
             after_chains |= {chain.name: chain for chain in after.chains}
             before_sets |= {spec.name: spec for spec in before.sets}
             after_sets |= {spec.name: spec for spec in after.sets}
         self._change_shared(delta, shared)
-        self._change_classes(delta, classes, backends)
+        self._change_classes(delta, classes, doors)
         delta.new_sets += [spec for name, spec in after_sets.items() if name not in before_sets]
         delta.gone_sets += [name for name in before_sets if name not in after_sets]
         delta.new_chains += [chain for name, chain in after_chains.items() if name not in before_chains]
@@ -79,7 +79,7 @@ class Book:
             before = self.shares.pop(key, NOTHING)
             if after is not None:
                 self.shares[key] = after
-            self._backends += count_backends((after or NOTHING).elements) - count_backends(before.elements)
+            self._doors += count_doors((after or NOTHING).elements) - count_doors(before.elements)
             _recount(self._classes, before.classes, (after or NOTHING).classes)
             _recount(self._shared, before.shared, (after or NOTHING).shared)
 
@@ -89,14 +89,14 @@ class Book:
             if _comes_or_goes(held, change):
                 delta.change_elements(name, {key: None} if held else {}, {} if held else {key: None})
 
-    def _change_classes(self, delta: Delta, changes: Counter[DoorClass], backends: int) -> None:
-        crosses = (backends < LARGE_TABLE) is not (self._backends < LARGE_TABLE)
+    def _change_classes(self, delta: Delta, changes: Counter[DoorClass], doors: int) -> None:
+        crosses = (doors < LARGE_TABLE) is not (self._doors < LARGE_TABLE)
         if not crosses and not any(_comes_or_goes(self._classes[each], change) for each, change in changes.items()):
             return
-        before = with_spares(self._classes, self._backends)
+        before = with_spares(self._classes, self._doors)
         counted = self._classes.copy()
         counted.update(changes)
-        after = with_spares((each for each, count in counted.items() if count), backends)
+        after = with_spares((each for each, count in counted.items() if count), doors)
         for door_class in sorted(before ^ after):
             chain = class_chain(door_class, self._settings)
             name, verdict = class_element(door_class)

@@ -61,8 +61,8 @@ class Share(Struct, frozen=True):
     sets: tuple[SetSpec, ...] = ()
 
 
-LARGE_TABLE = 4000
-"""Backends from which on chains are kept in store; kube-proxy too has a mode for clusters with more endpoints."""
+LARGE_TABLE = 64
+"""Doors from which on chains are kept in store. Endpoints, which come and go, do not decide it."""
 SPARE_COUNTS = 16
 
 NOTHING = Share({}, frozenset(), frozenset())
@@ -100,7 +100,7 @@ def join(settings: Settings, shares: Iterable[Share]) -> Ruleset:
         own |= {chain.name: chain for chain in share.chains}
         sets |= {spec.name: spec for spec in share.sets}
     chains = {chain.name: chain for chain in fixed_chains(settings)} | own
-    for door_class in sorted(with_spares(classes, count_backends(elements))):
+    for door_class in sorted(with_spares(classes, count_doors(elements))):
         chain = class_chain(door_class, settings)
         if chain is not None:
             chains[chain.name] = chain
@@ -109,23 +109,23 @@ def join(settings: Settings, shares: Iterable[Share]) -> Ruleset:
     return Ruleset(settings.family, layout.COMMENT, sets, chains, elements)
 
 
-def with_spares(used: Iterable[DoorClass], backends: int) -> frozenset[DoorClass]:
+def with_spares(used: Iterable[DoorClass], doors: int) -> frozenset[DoorClass]:
     """The classes that have a chain: those in use and, in a large table, those a door is likely to have next.
 
-    backends: elements of the maps of backends. When a rule of a new chain asks a map, the kernel goes through all of
-    the map's elements (nf_tables_bind_set in net/netfilter/nf_tables_api.c), five milliseconds for a hundred thousand:
-    so a large table has the chains of all small counts from the start. What is there still follows from the Plan alone.
+    doors: how many the table has. When a rule of a new chain asks a map, the kernel goes through all of the map's
+    elements (nf_tables_bind_set in net/netfilter/nf_tables_api.c), five milliseconds for a hundred thousand: so a large
+    table has the chains of all small counts from the start. What is there still follows from the Plan alone.
     """
     classes = frozenset(used)
-    if backends < LARGE_TABLE:
+    if doors < LARGE_TABLE:
         return classes
     policies = {each.policy for each in classes if each.kind is not Policy.FIXED}
     return classes.union(DoorClass(policy, count) for policy in policies for count in range(1, SPARE_COUNTS + 1))
 
 
-def count_backends(elements: Mapping[str, Elements]) -> int:
-    """How many of these are in the maps of backends."""
-    return sum(len(elements.get(name, ())) for name in (layout.BACKENDS, layout.NODEPORT_BACKENDS))
+def count_doors(elements: Mapping[str, Elements]) -> int:
+    """How many of these are in the maps of doors."""
+    return sum(len(elements.get(name, ())) for name in (layout.SERVICES, layout.NODEPORTS))
 
 
 def class_element(door_class: DoorClass) -> tuple[str, Verdict]:
