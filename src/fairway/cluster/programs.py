@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -122,7 +121,6 @@ PROGRAMS: Mapping[str, Program] = {
 def _start_logging() -> None:
     """To standard error, which is the program's log file."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    gc.unfreeze()
 
 
 def _server_config(state: LabState, scenario: Scenario) -> ServerConfig:

@@ -108,9 +108,7 @@ class FirstProcess:
 
     def run(self) -> int:
         """Its whole life; its exit code."""
-        # What the caller left in memory is neither collected nor touched here: finalisers of its objects would close
-        # descriptors that are others' by now, and every touched page is a page no longer shared.
-        gc.freeze()
+        gc.freeze()  # this process's own too, for the programs it will fork
         try:
             self._settle()
             listener = listen(self._plan.socket_path)

@@ -6,6 +6,7 @@ and all its namespaces, links, rules and mounts go with the last one (pid_namesp
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -229,6 +230,9 @@ class _Start:
 
 def _launch(plan: Plan, channel: socket.socket) -> int:
     """In the child: leave the machine's namespaces, fork the first process, and go: nobody here is to be its parent."""
+    # What the caller left in memory is never collected, by no program of the lab: finalisers of its objects would close
+    # descriptors that are others' by then, and every page they touch is a page no longer shared.
+    gc.freeze()
     os.setsid()
     reset_handlers()
     descriptors = {descriptor for service in plan.services for descriptor in service.fds.values()}
