@@ -45,6 +45,8 @@ LIMITS_S = {
 """What each figure should stay below."""
 
 _BARE = "bench-bare"
+_BARE_ADDRESSES = ("10.10.3.251", "10.10.3.252")
+"""Of no pod; taken in turn, so that each write is a change."""
 _PROBED = "bench-probed"
 _UNREADY, _FAILED = "/tmp/unready", "/tmp/failed"  # noqa: S108 - files in the pod's own /tmp
 _FAIL = f"test ! -e {_UNREADY} || {{ date +%s%N >> {_FAILED}; exit 1; }}"
@@ -135,8 +137,8 @@ async def _bench_in_lab(state: LabState, runs: int, say: Callable[[str], None]) 
             await _make_bare_service(client)
             changed = []
             for run in range(runs):
-                changed.append(await _endpoint_to_rules(client, hosts, f"10.10.3.{200 + run}"))
-                say(f"endpoint added to last rule, run {run + 1}: {changed[-1]:.4f} s")
+                changed.append(await _endpoint_to_rules(client, hosts, _BARE_ADDRESSES[run % 2]))
+                say(f"endpoint written to last rule, run {run + 1}: {changed[-1]:.4f} s")
             await _make_probed_service(client, pods)
             gone = []
             for run in range(runs):
