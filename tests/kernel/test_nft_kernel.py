@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,15 +18,16 @@ from fairway.dataplane.nft import backend as backend_module
 from fairway.dataplane.nft.backend import NftBackend
 from fairway.dataplane.nft.diff import diff
 from fairway.dataplane.nft.encode import encode
-from fairway.dataplane.nft.lower import Share, lower_service
+from fairway.dataplane.nft.lower import Share, lower, lower_service
 from fairway.dataplane.nft.ruleset import TABLE, Chain, Rule, Ruleset
 from fairway.dataplane.nft.text import canonical, format_table, table_name
 from fairway.netlink.exchange import parts_within
 from fairway.netlink.expressions import ImmediateVerdict, goto
-from fairway.netlink.nftables import NFPROTO_IPV4, Kind, request
+from fairway.netlink.nftables import NFPROTO_IPV4, Generation, Kind, Request, delete_table, request
 from fairway.netlink.socket import NetlinkSocket
 from fairway.netlink.wire import NLM_F_CREATE, text, u32
 from fairway.plan.assembly import Assembly
+from fairway.plan.compile import compile_service
 from tests.dataplane.nft.build import AFFINITY, LOCAL, assembly, many_endpoints, ruleset_of, scenarios
 from tests.kernel.namespaces import in_namespaces
 from tests.plan.objects import LOCAL_AND_REMOTE, REMOTE_ONLY, endpoint, endpoint_slice, every_door, service
@@ -253,6 +254,56 @@ def broken(ports: Any, settings: Any) -> Share:
     if not any(port.name.service == "bad" for port in ports):
         return share
     return replace(share, chains=(Chain("strange", (Rule((ImmediateVerdict(goto("no-such-chain")),)),)),))
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["a whole look", "one change"])
+def test_what_somebody_does_while_we_are_at_it_is_told_and_mended_too(everything: bool) -> None:
+    """Between what the backend first hears and its commit."""
+
+    def child() -> tuple[list[str], bool]:
+        backend = NftBackend()
+        whole = assembly(service())
+        backend.apply(whole, None)
+        ask, strangers = backend._socket.generation, [delete_table(NFPROTO_IPV4, TABLE)]
+
+        def generation() -> Generation:
+            with NetlinkSocket() as stranger:
+                while strangers:
+                    stranger.commit([strangers.pop()])
+            return ask()
+
+        backend._socket.generation = generation  # type: ignore[method-assign] # where the race is lost
+        changed = whole.put(compile_service(service(), [endpoint_slice(endpoint("10.10.2.7"))], whole.view))
+        told = backend.apply(whole, None if everything else changed).tampering
+        return [str(each) for each in told], not diff(backend.look(), lower(whole.plan()))
+
+    told, is_mended = in_namespaces(child)
+    assert is_mended
+    [line] = told
+    assert line.startswith("the table was deleted by ")
+
+
+def test_what_somebody_does_after_our_commit_is_not_called_mended() -> None:
+    def child() -> tuple[list[str], list[str]]:
+        backend = NftBackend()
+        whole = assembly(service())
+        backend.apply(whole, None)
+        send = backend._socket.commit
+
+        def commit(requests: Sequence[Request], *, generation: int | None = None) -> int:
+            parts = send(requests, generation=generation)
+            with NetlinkSocket() as stranger:
+                stranger.commit([delete_table(NFPROTO_IPV4, TABLE)])
+            return parts
+
+        backend._socket.commit = commit  # type: ignore[method-assign] # a stranger right behind us
+        changed = whole.put(compile_service(service(), [endpoint_slice(endpoint("10.10.2.7"))], whole.view))
+        mended = backend.apply(whole, changed).tampering
+        return [str(each) for each in mended], [str(each) for each in backend.tampering()]
+
+    mended, still = in_namespaces(child)
+    assert mended == []
+    assert "the table was deleted" in still[0]
 
 
 def test_a_service_the_kernel_will_not_have_is_refused_by_name_and_all_others_are_in(

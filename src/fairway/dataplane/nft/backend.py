@@ -73,6 +73,7 @@ class NftBackend:
         self._settings: Settings | None = None
         self._book: Book | None = None
         self._lowered: dict[Key, tuple[ServicePlan, Share]] = {}
+        self._untold: list[Tampering] = []
 
     def close(self) -> None:
         self._socket.close()
@@ -85,10 +86,8 @@ class NftBackend:
 
     def tampering(self) -> list[Tampering]:
         """What others did to the table since it was last asked. After that, the next apply looks at all of it."""
-        found = self._monitor.tampering(self._socket.port) if self._monitor is not None else []
-        if found:
-            self._book = None
-        return found
+        self._is_tampered()
+        return self._take_untold()
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Sync:
         """Bring the table to what `assembly` says.
@@ -98,7 +97,7 @@ class NftBackend:
         """
         started = time.perf_counter()
         sent = self._socket.messages, self._socket.bytes
-        tampering = tuple(self.tampering())
+        self._is_tampered()
         if self._settings != assembly.view:
             self._start_over(assembly)
         if changed is None or self._book is None:
@@ -119,7 +118,7 @@ class NftBackend:
             messages=self._socket.messages - sent[0],
             bytes=self._socket.bytes - sent[1],
             refused=refused,
-            tampering=tampering,
+            tampering=tuple(self._take_untold()),
             build_s=time.perf_counter() - started - spent,
             commit_s=spent,
         )
@@ -194,11 +193,23 @@ class NftBackend:
 
     # -- shares to the kernel
 
+    def _is_tampered(self) -> bool:
+        """Whether others did something to the table since it was last asked; kept until somebody is told of it."""
+        found = self._monitor.tampering(self._socket.port) if self._monitor is not None else []
+        if found:
+            self._book = None
+            self._untold += found
+        return bool(found)
+
+    def _take_untold(self) -> list[Tampering]:
+        """What was heard until now; what came after our commit is heard only when the kernel is asked again."""
+        told, self._untold = self._untold, []
+        return told
+
     def _bring_some(self, changes: Mapping[Key, Share | None]) -> tuple[int, float]:
         """Elements sent, and seconds the kernel took. Raises KernelRefused and AnswerLost."""
         book = self._book
         assert book is not None
-        assert self._monitor is not None
         delta = book.delta(changes)
         specs = book.specs(share for share in changes.values() if share is not None)
         spent = 0.0
@@ -206,7 +217,7 @@ class NftBackend:
             requests = encode(delta, self._protocol, specs)
             for _ in range(_TRIES):
                 generation = self._socket.generation().number
-                if self._monitor.tampering(self._socket.port):
+                if self._is_tampered():
                     raise AnswerLost("somebody else changed the table")
                 try:
                     spent = self._commit(delta, requests, generation)
@@ -267,11 +278,10 @@ class NftBackend:
 
     def _observe_settled(self) -> tuple[Observed | None, int]:
         """What there is, and the generation it is of. Raises _Unsettled where somebody changed it meanwhile."""
-        assert self._monitor is not None
-        self._monitor.tampering(self._socket.port)
+        self._is_tampered()
         seen = self._observe(self._protocol)
         generation = self._socket.generation().number
-        if self._monitor.tampering(self._socket.port):
+        if self._is_tampered():
             raise _Unsettled("somebody else changes the table all the time")
         return seen, generation
 
@@ -335,13 +345,12 @@ class NftBackend:
         """Why the kernel would not have the table of these Services; None where it would."""
         assert self._settings is not None
         desired = Book(self._settings, shares).ruleset()
-        start_over = self._observe_table()
         delta = diff(None, desired)
-        delta.start_over = start_over
+        delta.start_over = self._has_table()
         failures = dry_run(self._socket.commit, encode(delta, self._protocol, desired.sets), self._protocol)
         return failures[0] if failures else None
 
-    def _observe_table(self) -> bool:
+    def _has_table(self) -> bool:
         try:
             return bool(self._socket.ask(get_table(self._protocol, TABLE)))
         except KernelRefused:
