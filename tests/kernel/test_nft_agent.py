@@ -171,8 +171,7 @@ def test_an_agent_that_starts_where_nothing_changed_commits_nothing():
         before = _generation()
         async with lab.agent():
             await lab.api.wait_watchers(3)
-            started = lambda event: event["reason"] == "Starting"  # noqa: E731
-            await eventually(lambda: _events(lab, started), lambda found: len(found) == 2)
+            await eventually(lambda: _events(lab, "Starting"), lambda found: len(found) == 2)
             assert _generation() == before
             await lab.put(endpoint_slice("10.10.1.2"))
             await lab.settled()
@@ -209,8 +208,7 @@ def test_a_service_the_rules_cannot_hold_is_alone_refused_with_an_event():
         async with lab.agent():
             await lab.settled()
             await lab.put(big, *slices)
-            refused = lambda event: event["reason"] == "FailedToProgramService"  # noqa: E731
-            [event] = await eventually(lambda: _events(lab, refused), bool)
+            [event] = await eventually(lambda: _events(lab, "FailedToProgramService"), bool)
             assert event["involvedObject"]["name"] == "big"
             assert "65535" in event["message"]
             await lab.put(endpoint_slice(SERVER, "10.10.1.2"))
@@ -297,9 +295,9 @@ def _generation() -> int:
         return asking.generation().number
 
 
-async def _events(lab: Lab, which: Callable[[Object], bool]) -> list[Object]:
+async def _events(lab: Lab, reason: str) -> list[Object]:
     await asyncio.sleep(0)
-    return [event for event in lab.api.objects.get(EVENTS, {}).values() if which(event)]
+    return [event for event in lab.api.objects.get(EVENTS, {}).values() if event["reason"] == reason]
 
 
 async def _kube_rules() -> list[str]:

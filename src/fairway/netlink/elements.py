@@ -63,6 +63,7 @@ class Shape:
         if self.value:
             blank = self.element(bytes(self.key), bytes(self.value))
             head, between = blank[:12], blank[12 + self.key : 12 + self.key + 8]
+            # Values of a map with data are bytes; to check each would cost as much as to pack it.
             return (head + key + between + value for key, value in elements.items())  # type: ignore[operator]
         verdicts: dict[Value, bytes] = {}
         return (self._around(key, value, verdicts) for key, value in elements.items())
@@ -90,6 +91,7 @@ class Shape:
         }
         blank = self._as_dumped(bytes(self.key), bytes(self.value))
         head, between = blank[:12], blank[12 + self.key : at_value]
+        # Only slices of `data` are values here.
         again = b"".join([head + key + between + value for key, value in found.items()])  # type: ignore[operator]
         return found if again == data else None
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 
 from fairway.base.errors import Unsupported
@@ -45,7 +46,6 @@ def begins_as_its_name_says(file: Path) -> bool:
 
 @pytest.mark.parametrize("name", ["figures.png", "figures.svg"])
 def test_a_picture_is_written(tmp_path: Path, name: str) -> None:
-    pytest.importorskip("matplotlib")
     file = tmp_path / name
     plot_program(program_figures(), file)
     assert begins_as_its_name_says(file)
@@ -55,7 +55,6 @@ def test_a_picture_is_written(tmp_path: Path, name: str) -> None:
 
 
 def test_a_picture_says_what_it_shows(tmp_path: Path) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         plot_connect(connect_figures(), tmp_path / "connect.svg")
         plot_program(program_figures(), tmp_path / "program.svg")
@@ -71,7 +70,6 @@ def test_a_picture_says_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_nothing_measured_still_makes_a_picture(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     plot_connect(report(ConnectOptions(services=(10,), planes=()), [], []), tmp_path / "none.png")
     assert begins_as_its_name_says(tmp_path / "none.png")
 

@@ -11,7 +11,7 @@ from fairway.dataplane.nft.chains import drop_rule
 from fairway.dataplane.nft.diff import Delta, Observed, diff
 from fairway.dataplane.nft.encode import encode
 from fairway.dataplane.nft.ruleset import BaseHook, Chain, Rule, Ruleset
-from fairway.netlink.elements import CATCHALL
+from fairway.netlink.elements import CATCHALL, Value
 from fairway.netlink.expressions import Unknown
 from fairway.netlink.nftables import Hook, SetFlag, SetInfo
 from tests.dataplane.nft.build import ruleset_of, scenarios
@@ -41,9 +41,9 @@ def with_set(info: SetInfo) -> Observed:
     return replace(SEEN, sets={**SEEN.sets, info.name: info})
 
 
-def with_elements(name: str, change: Callable[[dict[bytes, object]], object]) -> Observed:
+def with_elements(name: str, change: Callable[[dict[bytes, Value]], object]) -> Observed:
     elements = dict(SEEN.elements[name])
-    change(elements)  # type: ignore[arg-type]
+    change(elements)
     return replace(SEEN, elements={**SEEN.elements, name: elements})
 
 

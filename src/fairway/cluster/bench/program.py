@@ -129,7 +129,7 @@ def bench_program(
         baselines[endpoints] = _bench_baseline(options, endpoints, say, make, isolate)
         for services in options.services:
             shape = Shape(services=services, endpoints=endpoints, type=options.type)
-            run: Run = isolate(lambda shape=shape: measure(shape, options, make))  # type: ignore[misc]
+            run: Run = isolate(lambda shape=shape: measure(shape, options, make))  # type: ignore[misc] # mypy infers no lambda with a default
             runs.append(run)
             say(f"{services} Services with {endpoints} endpoints each: {run.full.total_s:.3f} s")
     return report(runs, baselines)

@@ -79,7 +79,7 @@ def _in_child(enter: Callable[[], None], function: Callable[[], T]) -> T:
     error, value = pickle.loads(told)  # noqa: S301 - from our own child
     if error is not None:
         raise error
-    return value  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return] # what `function` returned, through pickle
 
 
 def _tell(writing: int, enter: Callable[[], None], function: Callable[[], object]) -> int:

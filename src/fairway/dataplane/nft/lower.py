@@ -232,7 +232,7 @@ class _Lowering:
         self._classes.add(door_class)
 
     def _add_source_ranges(self, door: Door, key: bytes) -> None:
-        # The kernel refuses ranges that overlap.
+        # The kernel refuses ranges that overlap. typeshed wants one family, which the filter sees to.
         networks = [network for network in door.allowed_sources or () if network.version == self._settings.family]
         for network in collapse_addresses(networks):  # type: ignore[type-var]
             first, last = network.network_address.packed, network.broadcast_address.packed
