@@ -7,9 +7,13 @@ from typing import Any
 
 from fairway.api.core import Node, Service
 from fairway.api.discovery import EndpointSlice
+from fairway.api.types import Key
 from fairway.base.addresses import Family
-from fairway.dataplane.nft.lower import Share, join, lower_service
-from fairway.dataplane.nft.ruleset import Ruleset
+from fairway.dataplane.nft.book import Book, Change
+from fairway.dataplane.nft.chains import Settings
+from fairway.dataplane.nft.diff import Delta
+from fairway.dataplane.nft.lower import NOTHING, Share, join, lower_service
+from fairway.dataplane.nft.ruleset import Ruleset, SetSpec
 from fairway.plan.assembly import Assembly
 from fairway.plan.compile import compile_service, group_slices
 from fairway.plan.options import Mode, Options, parse_options, view_node
@@ -156,3 +160,30 @@ def scenarios() -> dict[str, Assembly]:
             on=NODE6,
         ),
     }
+
+
+class Held:
+    """A Book, and beside it the shares that whoever changes a Service has to bring."""
+
+    def __init__(self, settings: Settings, held: Mapping[Key, Share]) -> None:
+        self.settings, self.shares = settings, dict(held)
+        self.book = Book(settings, self.shares.values())
+
+    def ruleset(self) -> Ruleset:
+        return join(self.settings, self.shares.values())
+
+    def specs(self, changes: Iterable[Share] = ()) -> dict[str, SetSpec]:
+        return self.book.specs(changes)
+
+    def delta(self, changes: Mapping[Key, Share | None]) -> Delta:
+        return self.book.delta(self._changes(changes))
+
+    def accept(self, changes: Mapping[Key, Share | None]) -> None:
+        self.book.accept(self._changes(changes))
+        for key, share in changes.items():
+            self.shares.pop(key, None)
+            if share is not None:
+                self.shares[key] = share
+
+    def _changes(self, changes: Mapping[Key, Share | None]) -> list[Change]:
+        return [Change(self.shares.get(key, NOTHING), after or NOTHING) for key, after in changes.items()]

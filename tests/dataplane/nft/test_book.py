@@ -13,7 +13,6 @@ from fairway.base.addresses import Family
 from fairway.dataplane.nft import book as book_module
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft import lower as lower_module
-from fairway.dataplane.nft.book import Book
 from fairway.dataplane.nft.diff import diff
 from fairway.dataplane.nft.encode import encode, encode_removals
 from fairway.dataplane.nft.lower import Share, lower_service
@@ -22,7 +21,7 @@ from fairway.plan.assembly import Assembly
 from fairway.plan.compile import compile_service
 from fairway.plan.model import ServicePlan
 from fairway.plan.options import view_node
-from tests.dataplane.nft.build import AFFINITY, LOCAL, OPTIONS, assembly, share, shares
+from tests.dataplane.nft.build import AFFINITY, LOCAL, OPTIONS, Held, assembly, share, shares
 from tests.dataplane.nft.kernel import Kernel
 from tests.plan.objects import HERE, THERE, endpoint, endpoint_slice, every_door, node, service
 
@@ -84,7 +83,7 @@ changes = steps.map(lambda step: take(Assembly(VIEW), step))
 @settings(max_examples=150)
 @given(st.lists(steps, min_size=1, max_size=5))
 def test_any_sequence_of_changes_ends_at_the_table_from_scratch(sequence: list[Step]) -> None:
-    whole, book, kernel = Assembly(VIEW), Book(VIEW, {}), Kernel()
+    whole, book, kernel = Assembly(VIEW), Held(VIEW, {}), Kernel()
     first = book.ruleset()
     kernel.commit(encode(diff(None, first), NFPROTO_IPV4, first.sets))
     for step in sequence:
@@ -96,7 +95,7 @@ def test_any_sequence_of_changes_ends_at_the_table_from_scratch(sequence: list[S
         book.accept(some)
         seen = kernel.observed(NFPROTO_IPV4)
         assert seen is not None
-        scratch = Book(VIEW, shares(whole)).ruleset()
+        scratch = Held(VIEW, shares(whole)).ruleset()
         assert not diff(seen, scratch)
         assert not diff(seen, book.ruleset())
 
@@ -106,7 +105,7 @@ def test_any_sequence_of_changes_ends_at_the_table_from_scratch(sequence: list[S
 def test_a_change_that_is_not_accepted_leaves_no_trace(
     one: dict[Key, Share | None], other: dict[Key, Share | None]
 ) -> None:
-    book, untouched = Book(VIEW, {}), Book(VIEW, {})
+    book, untouched = Held(VIEW, {}), Held(VIEW, {})
     book.delta(one)
     assert book.delta(other) == untouched.delta(other)
 
@@ -114,7 +113,7 @@ def test_a_change_that_is_not_accepted_leaves_no_trace(
 @settings(max_examples=50)
 @given(changes)
 def test_what_is_there_already_is_no_change(some: dict[Key, Share | None]) -> None:
-    book = Book(VIEW, {})
+    book = Held(VIEW, {})
     book.accept(some)
     assert not book.delta(dict(book.shares))
 
@@ -122,7 +121,7 @@ def test_what_is_there_already_is_no_change(some: dict[Key, Share | None]) -> No
 def test_a_chain_stays_as_long_as_one_service_needs_it() -> None:
     whole = assembly([service(name, clusterIP=f"10.200.1.{index}") for index, name in enumerate("ab")])
     held = shares(whole)
-    book = Book(whole.view, held)
+    book = Held(whole.view, held)
     keys = sorted(held)
     assert book.delta({keys[0]: None}).remove.keys() == {layout.SERVICES, layout.CLUSTER_IPS}
     book.accept({keys[0]: None})
@@ -132,7 +131,7 @@ def test_a_chain_stays_as_long_as_one_service_needs_it() -> None:
 
 def test_only_changed_services_are_gone_through() -> None:
     """The specs of their sets are enough to send a change: fixed ones, and those the changes bring."""
-    book = Book(VIEW, {})
+    book = Held(VIEW, {})
     sticky = share(every_door(**AFFINITY), endpoint_slice(endpoint("10.10.1.3", HERE)))
     own = book.specs([sticky]).keys() - layout.fixed_sets(Family.IPV4).keys()
     assert own == {spec.name for spec in sticky.sets}

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from fairway.api.core import Service
 from fairway.api.discovery import EndpointSlice
 from fairway.api.types import Key
-from fairway.dataplane.nft.book import Book
 from fairway.dataplane.nft.diff import Delta, diff
 from fairway.dataplane.nft.encode import encode, encode_removals
 from fairway.dataplane.nft.ruleset import Ruleset
@@ -20,6 +19,7 @@ from tests.dataplane.nft.build import (
     AFFINITY,
     KEY,
     LOCAL,
+    Held,
     assembly,
     many_endpoints,
     ruleset_of,
@@ -44,17 +44,17 @@ def told(requests: list[Request]) -> Messages:
     return found
 
 
-def change(before: tuple[Service, EndpointSlice], after: tuple[Service, EndpointSlice] | None) -> tuple[Book, Delta]:
+def change(before: tuple[Service, EndpointSlice], after: tuple[Service, EndpointSlice] | None) -> tuple[Held, Delta]:
     """A Service among another one, which keeps what both need."""
     other = service("other", clusterIP="10.200.1.99")
     first = assembly([before[0], other], before[1])
     then = assembly([after[0], other], after[1]) if after is not None else assembly([other])
-    book = Book(first.view, shares(first))
+    book = Held(first.view, shares(first))
     key = Key(*KEY.split("/"))
     return book, book.delta({key: shares(then).get(key)})
 
 
-def messages(book: Book, delta: Delta) -> Messages:
+def messages(book: Held, delta: Delta) -> Messages:
     specs = {**book.ruleset().sets, **{spec.name: spec for spec in delta.new_sets}}
     return told(encode(delta, NFPROTO_IPV4, specs) + encode_removals(delta, NFPROTO_IPV4))
 

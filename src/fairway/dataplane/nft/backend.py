@@ -10,19 +10,19 @@ from __future__ import annotations
 import errno
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fairway.api.types import Key
 from fairway.base.addresses import Family
 from fairway.base.errors import Retry, Unsupported
-from fairway.dataplane.nft.book import Book
+from fairway.dataplane.nft.book import Book, Change
 from fairway.dataplane.nft.chains import Settings
 from fairway.dataplane.nft.decode import decode_elements, decode_sets, is_dynamic, observed
 from fairway.dataplane.nft.diff import Delta, Observed, diff
 from fairway.dataplane.nft.encode import encode, encode_removals
-from fairway.dataplane.nft.lower import Share, lower_service
+from fairway.dataplane.nft.lower import NOTHING, Share, join, lower_service
 from fairway.dataplane.nft.monitor import Monitor, Tampering
 from fairway.dataplane.nft.probe import dry_run, lacking
 from fairway.dataplane.nft.ruleset import TABLE, protocol_family
@@ -72,7 +72,7 @@ class NftBackend:
         self._monitor: Monitor | None = None
         self._settings: Settings | None = None
         self._book: Book | None = None
-        self._lowered: dict[Key, tuple[ServicePlan, Share]] = {}
+        self._held: dict[Key, ServicePlan] = {}
         self._untold: list[Tampering] = []
 
     def close(self) -> None:
@@ -101,18 +101,16 @@ class NftBackend:
         if self._settings != assembly.view:
             self._start_over(assembly)
         if changed is None or self._book is None:
-            with _collector_off():
-                shares, refused = self._lower_all(assembly)
-                elements, spent = self._bring_all(shares, refused)
+            elements, spent, refused = self._apply_all(assembly)
         else:
             changes, refused = self._lower_some(assembly, changed)
             try:
-                elements, spent = self._bring_some(changes)
+                elements, spent = self._bring_some(changes.values())
+                self._hold(assembly, changes)
             except (KernelRefused, AnswerLost):
                 # Whatever it was: look at what there is, and at each Service by itself if need be.
                 self._book = None
-                shares, refused = self._lower_all(assembly)
-                elements, spent = self._bring_all(shares, refused)
+                elements, spent, refused = self._apply_all(assembly)
         return Sync(
             elements=elements,
             messages=self._socket.messages - sent[0],
@@ -122,6 +120,14 @@ class NftBackend:
             build_s=time.perf_counter() - started - spent,
             commit_s=spent,
         )
+
+    def _apply_all(self, assembly: Assembly) -> tuple[int, float, dict[Key, str]]:
+        with _collector_off():
+            shares, refused = self._lower_all(assembly)
+            elements, spent = self._bring_all(shares, refused)
+        self._held = {key: part for key, part in self._held.items() if key in shares}
+        self._hold(assembly, shares.keys() - refused.keys())
+        return elements, spent, refused
 
     def look(self) -> Observed | None:
         """What the kernel holds; None where there is no table of ours. Raises as `apply` does."""
@@ -143,53 +149,49 @@ class NftBackend:
         return protocol_family(family)
 
     def _start_over(self, assembly: Assembly) -> None:
-        """Another node, as far as the rules know: nothing that was lowered holds."""
+        """Another node, as far as the rules know: what the kernel holds says nothing of any part."""
         self._settings = assembly.view
-        self._lowered.clear()
+        self._held.clear()
         self._book = None
 
     # -- Services to shares
 
     def _lower_all(self, assembly: Assembly) -> tuple[dict[Key, Share], dict[Key, str]]:
-        held = self._book.shares if self._book is not None else {}
+        """The share of every Service, and why some have the one they had before, or none."""
         shares: dict[Key, Share] = {}
         refused: dict[Key, str] = {}
         for key, part in assembly.parts.items():
             try:
-                shares[key] = self._lower(key, part)
+                shares[key] = self._lower(part)
             except ValueError as error:
                 refused[key] = str(error)
-                if key in held:
-                    shares[key] = held[key]
-        for key in self._lowered.keys() - shares.keys():
-            del self._lowered[key]
+                if key in self._held:
+                    shares[key] = self._lower(self._held[key])
         return shares, refused
 
-    def _lower_some(
-        self, assembly: Assembly, changed: frozenset[Key]
-    ) -> tuple[dict[Key, Share | None], dict[Key, str]]:
-        shares: dict[Key, Share | None] = {}
+    def _lower_some(self, assembly: Assembly, changed: frozenset[Key]) -> tuple[dict[Key, Change], dict[Key, str]]:
+        changes: dict[Key, Change] = {}
         refused: dict[Key, str] = {}
         for key in changed:
-            part = assembly.parts.get(key)
-            if part is None:
-                self._lowered.pop(key, None)
-                shares[key] = None
-                continue
             try:
-                shares[key] = self._lower(key, part)
+                changes[key] = Change(self._lower(self._held.get(key)), self._lower(assembly.parts.get(key)))
             except ValueError as error:
                 refused[key] = str(error)
-        return shares, refused
+        return changes, refused
 
-    def _lower(self, key: Key, part: ServicePlan) -> Share:
-        known = self._lowered.get(key)
-        if known is not None and known[0] is part:
-            return known[1]
+    def _lower(self, part: ServicePlan | None) -> Share:
+        """Made anew each time it is needed: ten thousand of them would be a fifth of the agent's memory."""
         assert self._settings is not None
-        share = lower_service(part.ports, self._settings)
-        self._lowered[key] = part, share
-        return share
+        return lower_service(part.ports, self._settings) if part is not None else NOTHING
+
+    def _hold(self, assembly: Assembly, keys: Iterable[Key]) -> None:
+        """The kernel has the shares of these Services' parts as they are now."""
+        for key in keys:
+            part = assembly.parts.get(key)
+            if part is None:
+                self._held.pop(key, None)
+            else:
+                self._held[key] = part
 
     # -- shares to the kernel
 
@@ -206,12 +208,12 @@ class NftBackend:
         told, self._untold = self._untold, []
         return told
 
-    def _bring_some(self, changes: Mapping[Key, Share | None]) -> tuple[int, float]:
+    def _bring_some(self, changes: Collection[Change]) -> tuple[int, float]:
         """Elements sent, and seconds the kernel took. Raises KernelRefused and AnswerLost."""
         book = self._book
         assert book is not None
         delta = book.delta(changes)
-        specs = book.specs(share for share in changes.values() if share is not None)
+        specs = book.specs(change.after for change in changes)
         spent = 0.0
         if delta:
             requests = encode(delta, self._protocol, specs)
@@ -239,8 +241,7 @@ class NftBackend:
         for _ in range(_TRIES):
             try:
                 seen, generation = self._observe_settled()
-                book = Book(self._settings, shares)
-                desired = book.ruleset()
+                desired = join(self._settings, shares.values())
                 delta = diff(seen, desired)
                 requests = encode(delta, self._protocol, desired.sets)
                 spent = self._commit(delta, requests, generation)
@@ -251,7 +252,7 @@ class NftBackend:
                 if error.number != errno.ERESTART:
                     self._set_aside(shares, refused, error)
             else:
-                self._book = book
+                self._book = Book(self._settings, shares.values())
                 return delta.elements, spent
         raise Retry(f"nf_tables: {reason}; gave up after {_TRIES} tries", after_s=RETRY_S) from reason
 
@@ -329,7 +330,6 @@ class NftBackend:
         refused |= culprits
         for key in culprits:
             del shares[key]
-            self._lowered.pop(key, None)
 
     def _culprits(self, keys: list[Key], shares: Mapping[Key, Share]) -> dict[Key, str]:
         """By halving: the Services that a table of their own could not be loaded with, and why."""
@@ -344,7 +344,7 @@ class NftBackend:
     def _refusal(self, shares: Mapping[Key, Share]) -> Failure | None:
         """Why the kernel would not have the table of these Services; None where it would."""
         assert self._settings is not None
-        desired = Book(self._settings, shares).ruleset()
+        desired = join(self._settings, shares.values())
         delta = diff(None, desired)
         delta.start_over = self._has_table()
         failures = dry_run(self._socket.commit, encode(delta, self._protocol, desired.sets), self._protocol)

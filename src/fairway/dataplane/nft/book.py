@@ -1,46 +1,49 @@
-"""Which element is whose: the table as the shares of its Services, so that one change costs what it is. Pure."""
+"""What a change of some Services comes to in the table, without looking at the others. Pure.
+
+A Service's share of the table follows from its part of the Plan, so no share is kept: who changes a Service brings the
+share it had and the one it gets. Kept is only how many Services need what several have.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
-from fairway.api.types import Key
 from fairway.dataplane.nft.chains import Settings, class_chain
 from fairway.dataplane.nft.diff import Delta
 from fairway.dataplane.nft.layout import DoorClass, fixed_sets
-from fairway.dataplane.nft.lower import LARGE_TABLE, NOTHING, Share, class_element, count_doors, join, with_spares
-from fairway.dataplane.nft.ruleset import Chain, Ruleset, SetSpec
+from fairway.dataplane.nft.lower import LARGE_TABLE, NOTHING, Share, class_element, count_doors, with_spares
+from fairway.dataplane.nft.ruleset import Chain, SetSpec
 from fairway.netlink.elements import Value
 
 _T = TypeVar("_T")
 
 
-class Book:
-    """The shares the kernel holds, and how many of them need what several have: class chains and shared elements."""
+class Change(NamedTuple):
+    """Of one Service: the share it has, and the one it gets; NOTHING where it is new or goes."""
 
-    def __init__(self, settings: Settings, shares: Mapping[Key, Share]) -> None:
+    before: Share
+    after: Share
+
+
+class Book:
+    """How many of the Services in the kernel need each class chain and each shared element, and how many doors are."""
+
+    def __init__(self, settings: Settings, shares: Iterable[Share] = ()) -> None:
         self._settings = settings
-        self.shares: dict[Key, Share] = dict(shares)
         self._classes: Counter[DoorClass] = Counter()
         self._shared: Counter[tuple[str, bytes]] = Counter()
-        self._doors = sum(count_doors(share.elements) for share in self.shares.values())
-        for share in self.shares.values():
-            self._classes.update(share.classes)
-            self._shared.update(share.shared)
-
-    def ruleset(self) -> Ruleset:
-        """The whole table."""
-        return join(self._settings, self.shares.values())
+        self._doors = 0
+        self.accept(Change(NOTHING, share) for share in shares)
 
     def specs(self, changes: Iterable[Share] = ()) -> dict[str, SetSpec]:
         """The sets whose elements shares may change."""
         own = {spec.name: spec for share in changes for spec in share.sets}
         return {**fixed_sets(self._settings.family), **own}
 
-    def delta(self, changes: Mapping[Key, Share | None]) -> Delta:
-        """What to send so that these Services have these shares, None for none any more."""
+    def delta(self, changes: Iterable[Change]) -> Delta:
+        """What to send for these changes."""
         delta = Delta()
         classes: Counter[DoorClass] = Counter()
         shared: Counter[tuple[str, bytes]] = Counter()
@@ -49,9 +52,7 @@ class Book:
         before_sets: dict[str, SetSpec] = {}
         after_sets: dict[str, SetSpec] = {}
         doors = self._doors
-        for key, after in changes.items():
-            before = self.shares.get(key, NOTHING)
-            after = after or NOTHING
+        for before, after in changes:
             for name in before.elements.keys() | after.elements.keys():
                 delta.change_elements(name, before.elements.get(name, {}), after.elements.get(name, {}))
             for share, sign in ((before, -1), (after, 1)):
@@ -73,15 +74,12 @@ class Book:
         delta.gone_chains += [name for name in before_chains if name not in after_chains]
         return delta
 
-    def accept(self, changes: Mapping[Key, Share | None]) -> None:
+    def accept(self, changes: Iterable[Change]) -> None:
         """They are in."""
-        for key, after in changes.items():
-            before = self.shares.pop(key, NOTHING)
-            if after is not None:
-                self.shares[key] = after
-            self._doors += count_doors((after or NOTHING).elements) - count_doors(before.elements)
-            _recount(self._classes, before.classes, (after or NOTHING).classes)
-            _recount(self._shared, before.shared, (after or NOTHING).shared)
+        for before, after in changes:
+            self._doors += count_doors(after.elements) - count_doors(before.elements)
+            _recount(self._classes, before.classes, after.classes)
+            _recount(self._shared, before.shared, after.shared)
 
     def _change_shared(self, delta: Delta, changes: Counter[tuple[str, bytes]]) -> None:
         for (name, key), change in changes.items():
@@ -112,9 +110,8 @@ def _comes_or_goes(held: int, change: int) -> bool:
     return bool(held) is not bool(held + change)
 
 
-def _recount(counts: Counter[_T], before: Iterable[_T], after: Iterable[_T]) -> None:
+def _recount(counts: Counter[_T], before: frozenset[_T], after: frozenset[_T]) -> None:
     """Count some no more and others in; what nobody needs is forgotten."""
-    before = frozenset(before)
     counts.update(after)
     counts.subtract(before)
     for each in before:
