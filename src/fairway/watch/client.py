@@ -22,6 +22,7 @@ from fairway.api.types import Object
 from fairway.base.errors import Retry
 from fairway.watch.kubeconfig import Credentials
 from fairway.watch.lines import LineBuffer
+from fairway.watch.listing import parse_list
 
 MERGE_PATCH = "application/merge-patch+json"
 """RFC 7396."""
@@ -94,21 +95,15 @@ class Client:
         field_selector: str = "",
         resource_version: str = "",
     ) -> Object:
-        """A List object; its items have apiVersion and kind filled in, which servers leave out.
+        """A List object; its items are ListItems, with apiVersion and kind filled in, which servers leave out.
 
         resource_version: "" for the newest state, "0" for any the server has at hand, else one not older than this.
         """
         query = _selectors(label_selector, field_selector)
         if resource_version:
             query["resourceVersion"] = resource_version
-        answer = await self._request("GET", resource.path(namespace), query=query)
-        items = answer.get("items") or []
-        if not answer.get("metadata", {}).get("resourceVersion"):
-            raise Retry(f"the list of {resource.plural} has no resourceVersion", after_s=_RETRY_AFTER_S)
-        if not all(_has_name(item) for item in items):
-            raise Retry(f"the list of {resource.plural} holds an item without a name", after_s=_RETRY_AFTER_S)
-        answer["items"] = [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items]
-        return answer
+        async with self._open("GET", resource.path(namespace), query=query) as response:
+            return parse_list(await response.read(), resource)
 
     async def create(
         self, resource: Resource, body: Object, namespace: str = "", *, name: str = "", subresource: str = ""

@@ -12,7 +12,7 @@ cache as a whole needs the whole list anyway.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -130,13 +130,13 @@ class Reflector(Generic[T]):
         return ListRequest(resource_version=self._list_version, after_s=after_s)
 
     def listed(self, answer: Object) -> list[Change[T]]:
-        """Replace the whole state by a List, which loses its items by it; what it does not hold is gone.
+        """Replace the whole state by a List; what it does not hold is gone.
 
         Objects that did not change since are no Change. Deletions come first: they free names and addresses that
         new objects may have taken. An empty list after a state with objects must be said twice: a server that is
         just recovering must not make us drop everything.
         """
-        items: list[Object] = answer.pop("items", None) or []
+        items: Collection[Object] = answer.get("items") or ()
         if self._entries and not items and not self._empty_seen:
             self._empty_seen = True
             self._list_version = NEWEST_VERSION
@@ -144,14 +144,14 @@ class Reflector(Generic[T]):
             return []
         self._empty_seen = False
         self._wait_due = False
-        listed = {key_of(item): item for item in items}
-        items.clear()
-        changes = [change for key in [*self._entries] if key not in listed for change in self._remove(key)]
-        for key in self.unreadable.keys() - listed.keys():
-            del self.unreadable[key]
-        for key in [*listed]:
-            # Not kept beside what was read from it: of ten thousand objects that would be as much memory again.
-            changes += self._put(key, listed.pop(key))
+        changes: list[Change[T]] = []
+        if self._entries or self.unreadable:
+            listed = {key_of(item) for item in items}
+            changes += (change for key in [*self._entries] if key not in listed for change in self._remove(key))
+            for key in self.unreadable.keys() - listed:
+                del self.unreadable[key]
+        for item in items:
+            changes += self._put(key_of(item), item)
         self.position = answer.get("metadata", {}).get("resourceVersion") or ""
         self.synced = True
         self.watching = True
