@@ -153,7 +153,7 @@ async def _repairs(client: Client, hosts: LabHosts, harm: str, runs: int, say: C
     """From a stranger's commit that harms a node's table to the agent's that mends it, while the client calls."""
     service = await client.get(SERVICES, _PROBED, "default")
     node, port = STUDY_LAB.control_plane, str(service["spec"]["ports"][0]["nodePort"])
-    harming = own_program("fairway.cluster.bench.tamper", harm)
+    harming = own_program("fairway.cluster.bench.tamper", harm, port)
     calling = own_program("fairway.cluster.bench.calls", STUDY_LAB.node_addresses[node], port)
     seconds, counted = [], []
     for run in range(runs):

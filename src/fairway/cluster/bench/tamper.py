@@ -1,4 +1,6 @@
-"""Run on a node, `python -m fairway.cluster.bench.tamper table|element`: harm the agent's table and time its repair.
+"""Run on a node, `python -m fairway.cluster.bench.tamper table|element PORT`: harm the table and time its repair.
+
+The element is the door of a node port, which somebody should be calling.
 
 Prints a number of seconds: from the return of the commit that did the harm to the kernel's word that somebody else, the
 agent, has committed. Ends with status 1 where that does not come.
@@ -15,13 +17,14 @@ from fairway.base.addresses import Family
 from fairway.base.errors import FairwayError, Refused
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.ruleset import TABLE
-from fairway.netlink.elements import delete_elements, dump_elements, element_list
+from fairway.flow.packet import Protocol
+from fairway.netlink.elements import delete_elements
+from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.nftables import (
     NFNLGRP_NFTABLES,
     NFPROTO_IPV4,
     Kind,
     Request,
-    body_of,
     delete_table,
     kind_of,
 )
@@ -33,17 +36,19 @@ LIMIT_S = 5.0
 
 def main() -> None:
     try:
-        print(f"{seconds_to_repair(sys.argv[1]):.6f}")
+        print(f"{seconds_to_repair(sys.argv[1], int(sys.argv[2])):.6f}")
     except FairwayError as error:
         sys.exit(str(error))
 
 
-def seconds_to_repair(harm: str) -> float:
-    """Do it, and wait for the agent. harm: of HARMS. Raises Refused where the table is not as it should be."""
+def seconds_to_repair(harm: str, port: int) -> float:
+    """Do it, and wait for the agent. harm: of HARMS. Raises Refused where there is nothing to harm, or no repair."""
     with NetlinkSocket() as hearing, NetlinkSocket() as stranger:
-        requests = HARMS[harm](stranger)
         hearing.join(NFNLGRP_NFTABLES)
-        stranger.commit(requests)
+        try:
+            stranger.commit(HARMS[harm](port))
+        except KernelRefused as refused:
+            raise Refused(f"the {harm} cannot be deleted: {refused}") from refused
         began = time.perf_counter()
         while time.perf_counter() - began < LIMIT_S:
             select.select([hearing], [], [], LIMIT_S)
@@ -53,20 +58,17 @@ def seconds_to_repair(harm: str) -> float:
     raise Refused(f"nobody repaired the {harm} within {LIMIT_S:g} s")
 
 
-def _table(_: NetlinkSocket) -> list[Request]:
+def _table(_: int) -> list[Request]:
     return [delete_table(NFPROTO_IPV4, TABLE)]
 
 
-def _element(asking: NetlinkSocket) -> list[Request]:
-    """The first door of the map of node ports."""
-    shape = layout.fixed_sets(Family.IPV4)[layout.NODEPORTS].shape
-    for _, body in asking.ask(dump_elements(NFPROTO_IPV4, TABLE, layout.NODEPORTS)):
-        for key in shape.unpack(element_list(body_of(body))[2]):
-            return list(delete_elements(NFPROTO_IPV4, TABLE, layout.NODEPORTS, shape, {key: None}))
-    raise Refused("there is no node port to delete")
+def _element(port: int) -> list[Request]:
+    spec = layout.fixed_sets(Family.IPV4)[layout.NODEPORTS]
+    door = {layout.port_key(Protocol.TCP, port): None}
+    return list(delete_elements(NFPROTO_IPV4, TABLE, spec.name, spec.shape, door))
 
 
-HARMS: Mapping[str, Callable[[NetlinkSocket], list[Request]]] = {"table": _table, "element": _element}
+HARMS: Mapping[str, Callable[[int], list[Request]]] = {"table": _table, "element": _element}
 
 
 if __name__ == "__main__":
