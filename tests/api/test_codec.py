@@ -14,6 +14,7 @@ from fairway.api.core import (
     Node,
     NodeAddress,
     NodeStatus,
+    Pod,
     Service,
     ServicePort,
     ServiceSpec,
@@ -204,13 +205,14 @@ def test_an_object_without_a_name_is_refused_too(obj, message):
     assert str(refusal.value) == message
 
 
-def test_a_cluster_is_sorted_and_holds_only_what_agents_read():
+def test_a_cluster_is_sorted_and_counts_what_is_left_aside():
     nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in ("b", "a")]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": WEB}
     foreign = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": WEB}
     view = decode_cluster([*nodes, pod, foreign])
     a, b = (Node(metadata=ObjectMeta(name=name)) for name in ("a", "b"))
-    assert view == ClusterView(services=(), slices=(), nodes=(a, b))
+    known = Pod(metadata=ObjectMeta(name="web", namespace="default"))
+    assert view == ClusterView(services=(), slices=(), nodes=(a, b), pods=(known,), ignored={"Service": 1})
     assert view.node("b") == b
 
 

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from fairway.base.errors import Refused
 from fairway.cli.render import render
+from fairway.cluster.kubeadm import config_maps
+from fairway.plan.options import Mode
 from tests.dataplane.ipt.golden import POD_NETWORK, RECORDED, Recorded, normal
 
 STUDY = Recorded("nodeport-cluster", "myk8s-worker")
@@ -197,10 +199,37 @@ def test_json_of_mode_nftables_has_sets_elements_and_chains_as_they_are_printed(
     assert chains["dispatch"] == {"hook": None, "comment": "", "rules": ["meta priority vmap @classes"]}
 
 
-@pytest.mark.parametrize("missing", ["-f", "--node", "--mode"])
-def test_what_it_needs_is_asked_for(missing: str) -> None:
-    given = {"-f": str(STUDY.objects), "--node": STUDY.node, "--mode": "iptables"}
-    del given[missing]
-    result = run(*(word for pair in given.items() for word in pair))
+def test_a_node_is_asked_for() -> None:
+    result = run("-f", STUDY.objects)
     assert result.exit_code == 2
-    assert missing in result.stderr
+    assert "--node" in result.stderr
+
+
+def test_without_files_or_a_kubeconfig_both_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert refusal("--node", STUDY.node).startswith("no objects: name a file of them with -f, or a cluster with ")
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    assert refusal("--node", STUDY.node).startswith("there is no kubeconfig /nowhere ($KUBECONFIG); ")
+
+
+def test_objects_of_other_kinds_are_counted_on_standard_error() -> None:
+    others = [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}} for name in "ab"]
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
+    result = run(
+        "-f", "-", "--node", "n", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": [node, *others]})
+    )
+    assert "fairway: 2 objects of other kinds are left aside: 2 Deployment\n" in result.stderr
+
+
+def test_what_the_flags_leave_out_is_told_by_the_clusters_own_settings() -> None:
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "n"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]},
+    }
+    maps = config_maps(mode=Mode.IPTABLES, pod_cidrs=["10.9.0.0/16"], service_cidrs=["10.8.0.0/16"], domain="local")
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": [node, *maps]})
+    assert run("-f", "-", "--node", "n", given=given).stdout.startswith("*nat\n")
+    assert "ip daddr 10.8.0.0/16" in run("-f", "-", "--node", "n", "--mode", "nftables", given=given).stdout

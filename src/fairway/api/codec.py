@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
 
-from fairway.api.core import ApiProtocol, IPMode, Node, Service, ServiceType, SessionAffinity, TrafficPolicy
+from fairway.api.core import ApiProtocol, IPMode, Node, Pod, Service, ServiceType, SessionAffinity, TrafficPolicy
 from fairway.api.discovery import AddressType, EndpointSlice
 from fairway.api.manifest import describe
 from fairway.api.manifest import parse_objects as parse_objects
-from fairway.api.resources import ENDPOINT_SLICES, NODES, SERVICES, Resource
+from fairway.api.networking import ServiceCIDR
+from fairway.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICE_CIDRS, SERVICES, Resource
 from fairway.api.types import Key, Object
 from fairway.base.errors import Refused
 
-_View = TypeVar("_View", Service, EndpointSlice, Node)
+_View = TypeVar("_View", Service, EndpointSlice, Node, Pod, ServiceCIDR)
 
 _CHOICES = {
     "type": ServiceType,
@@ -45,13 +47,30 @@ def decode_node(obj: Object) -> Node:
     return _decode(obj, Node)
 
 
+def decode_pod(obj: Object) -> Pod:
+    """The view of a v1 Pod. Raises Refused as `decode_service` does."""
+    return _decode(obj, Pod)
+
+
+def decode_service_cidr(obj: Object) -> ServiceCIDR:
+    """The view of a networking.k8s.io/v1 ServiceCIDR. Raises Refused as `decode_service` does."""
+    return _decode(obj, ServiceCIDR)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
-    """What a node agent reads of a cluster; each sorted by namespace and name."""
+    """What is read of a cluster; each sorted by namespace and name.
+
+    An agent reads Services, EndpointSlices, its Node and ServiceCIDRs; pods only have names to be called by.
+    ignored: how many objects there were of each other kind.
+    """
 
     services: tuple[Service, ...]
     slices: tuple[EndpointSlice, ...]
     nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...] = ()
+    service_cidrs: tuple[ServiceCIDR, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def node(self, name: str) -> Node:
         """The Node of that name. Raises Refused, with the names there are, where there is none."""
@@ -63,23 +82,30 @@ class ClusterView:
 
 
 def decode_cluster(objects: Iterable[Object]) -> ClusterView:
-    """The Services, EndpointSlices and Nodes among `objects`; other kinds are left aside.
+    """What is read of `objects`; other kinds are counted and left aside.
 
     Raises Refused where one of them has a field of the wrong form, or where two have the same kind and name.
     """
-    found = list(objects)
+    by_kind: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    for obj in objects:
+        by_kind[str(obj.get("apiVersion")), str(obj.get("kind"))].append(obj)
+
+    def take(resource: Resource, view: type[_View]) -> tuple[_View, ...]:
+        return _decode_all(by_kind.pop((resource.api_version, resource.kind), []), resource, view)
+
     return ClusterView(
-        services=_decode_all(found, SERVICES, Service),
-        slices=_decode_all(found, ENDPOINT_SLICES, EndpointSlice),
-        nodes=_decode_all(found, NODES, Node),
+        services=take(SERVICES, Service),
+        slices=take(ENDPOINT_SLICES, EndpointSlice),
+        nodes=take(NODES, Node),
+        pods=take(PODS, Pod),
+        service_cidrs=take(SERVICE_CIDRS, ServiceCIDR),
+        ignored={kind: len(some) for (_, kind), some in sorted(by_kind.items())},
     )
 
 
 def _decode_all(objects: list[Object], resource: Resource, view: type[_View]) -> tuple[_View, ...]:
     by_key: dict[Key, _View] = {}
     for obj in objects:
-        if obj.get("kind") != resource.kind or obj.get("apiVersion") != resource.api_version:
-            continue
         decoded = _decode(obj, view)
         key = decoded.metadata.key
         if key in by_key:

@@ -1,4 +1,4 @@
-"""Service and Node, only the fields a node agent reads (k8s.io/api `core/v1/types.go`).
+"""Service, Node and Pod, only the fields that agents and the explainer read (k8s.io/api `core/v1/types.go`).
 
 Fields that are absent have the API's defaults, so that a manifest means what it will mean once it is stored.
 """
@@ -123,6 +123,61 @@ class Service(Struct, frozen=True, kw_only=True):
     def is_externally_reachable(self) -> bool:
         """Whether `externalTrafficPolicy` means anything (`ExternallyAccessible` in api/v1/service/util.go)."""
         return self.spec.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(self.spec.external_ips)
+
+
+class ContainerPort(Struct, frozen=True, kw_only=True, rename=json_name):
+    """name: "" where it has none; a Service's targetPort may name it. host_port: 0 where there is none."""
+
+    container_port: PortNumber
+    name: str = ""
+    protocol: ApiProtocol = ApiProtocol.TCP
+    host_port: OptionalPortNumber = 0
+
+
+class Container(Struct, frozen=True, kw_only=True, rename=json_name):
+    """restart_policy: "Always" makes a sidecar of an init container (KEP-753), "" else."""
+
+    name: str
+    ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str = ""
+
+
+class PodSpec(Struct, frozen=True, kw_only=True, rename=json_name):
+    """node_name: "" before it is scheduled."""
+
+    node_name: str = ""
+    host_network: bool = False
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+
+
+class PodIP(Struct, frozen=True, kw_only=True):
+    ip: str = ""
+
+
+class PodStatus(Struct, frozen=True, kw_only=True, rename=json_name):
+    """pod_ips repeats pod_ip, one a family; both are empty before the pod has a network."""
+
+    phase: str = ""
+    pod_ip: str = ""
+    pod_ips: tuple[PodIP, ...] = ()
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    metadata: ObjectMeta
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """As they are written, the primary one first; none before it has a network."""
+        told = tuple(each.ip for each in self.status.pod_ips if each.ip)
+        return told or ((self.status.pod_ip,) if self.status.pod_ip else ())
+
+    @property
+    def is_over(self) -> bool:
+        """It has ended for good, so that its address may be another pod's by now."""
+        return self.status.phase in ("Succeeded", "Failed")
 
 
 class NodeAddress(Struct, frozen=True, kw_only=True):

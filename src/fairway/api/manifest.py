@@ -7,6 +7,7 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+import msgspec
 import yaml
 
 from fairway.api.resources import BY_KIND
@@ -17,6 +18,9 @@ DEFAULT_NAMESPACE = "default"
 
 _MAX_VALUES = 5_000_000
 """More values than this in one document come from aliases that repeat each other, not from a cluster."""
+
+_LARGE = 1_000_000
+"""Characters of JSON that no person wrote: read five times as fast, and a key that stands twice has its last value."""
 
 _MAX_DEPTH = 100
 """Objects nest about 20 deep; JSON's own limit in the API server is 10,000."""
@@ -70,6 +74,11 @@ def _documents(text: str, source: str) -> Iterator[Any]:
 
 def _json_documents(text: str) -> list[Any]:
     """All documents of a stream of JSON, which need nothing between them."""
+    if len(text) > _LARGE:
+        try:
+            return [msgspec.json.decode(text)]
+        except msgspec.DecodeError:
+            pass  # several documents, or a mistake, which is told with its place below
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
     documents: list[Any] = []
     position = len(text) - len(text.lstrip())

@@ -121,6 +121,14 @@ REPLICA_SETS = Resource(
 )
 ENDPOINT_SLICES = Resource(kind="EndpointSlice", plural="endpointslices", group="discovery.k8s.io")
 LEASES = Resource(kind="Lease", plural="leases", group="coordination.k8s.io")
+SERVICE_CIDRS = Resource(
+    kind="ServiceCIDR",
+    plural="servicecidrs",
+    group="networking.k8s.io",
+    namespaced=False,
+    subresources=(_STATUS,),
+)
+"""Read where an API server has them; ours does not serve them."""
 
 RESOURCES: tuple[Resource, ...] = (
     NAMESPACES,

@@ -1,20 +1,16 @@
-"""`fairway render`: the rules a node would get, from a file, without a cluster and without privileges."""
+"""`fairway render`: the rules a node would get, without privileges."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
 from msgspec.structs import asdict
 
-from fairway.api.codec import decode_cluster
-from fairway.api.manifest import parse_objects
-from fairway.api.types import Object
-from fairway.base.errors import Refused
+from fairway.cli.objects import NodeFlags, node_flags, objects_source, read_cluster, tell_ignored
 from fairway.cli.options import output, print_json
+from fairway.cluster.objects import Source
 from fairway.dataplane.ipt.lower import lower as lower_to_iptables
 from fairway.dataplane.ipt.ruleset import Rule, Table
 from fairway.dataplane.ipt.ruleset import Ruleset as IptablesRuleset
@@ -26,92 +22,34 @@ from fairway.dataplane.nft.ruleset import Ruleset
 from fairway.dataplane.nft.text import format_elements, format_hook, format_table, format_typeof, table_name
 from fairway.plan.compile import compile_plan
 from fairway.plan.model import Plan
-from fairway.plan.options import Mode, parse_options
+from fairway.plan.options import Mode
 
 _TABLES = (Table.NAT, Table.FILTER)
 """The canary in mangle says nothing about packets."""
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--filename",
-    "files",
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="Services, EndpointSlices and Nodes, as JSON or YAML; - is standard input. Repeat for several files.",
-)
+@objects_source
 @click.option("--node", required=True, metavar="NAME", help="The node whose rules to print; it must be in the files.")
-@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="The kind of rules.")
-@click.option("--cluster-cidr", multiple=True, metavar="CIDR", help="A network of pods: they keep their address.")
-@click.option(
-    "--node-address",
-    multiple=True,
-    metavar="IP",
-    help="An address of the node, its primary one first; else those its Node tells.",
-)
-@click.option(
-    "--nodeport-addresses",
-    multiple=True,
-    metavar="CIDR",
-    help='Only local addresses in these networks take node ports, or "primary"; else all do in mode iptables, '
-    "the primary one in mode nftables.",
-)
-@click.option(
-    "--service-cidr",
-    multiple=True,
-    metavar="CIDR",
-    help="A network of clusterIPs: in mode nftables what no Service has there is dropped.",
-)
-@click.option("--masquerade-all", is_flag=True, help="Rewrite the source of everything sent to a clusterIP.")
+@node_flags
 @output
-def render(
-    files: tuple[str, ...],
-    node: str,
-    mode: str,
-    cluster_cidr: tuple[str, ...],
-    node_address: tuple[str, ...],
-    nodeport_addresses: tuple[str, ...],
-    service_cidr: tuple[str, ...],
-    masquerade_all: bool,
-    output: str,
-) -> None:
-    """Print the rules NODE would get for the objects in FILE, in the form iptables-save or `nft list table` prints.
+def render(source: Source, node: str, flags: NodeFlags, output: str) -> None:
+    """Print the rules NODE would get for the objects, in the form iptables-save or `nft list table` prints.
 
     What cannot be used of an object is left out and named on standard error.
     """
-    options = parse_options(
-        cluster_cidrs=cluster_cidr,
-        node_port_addresses=nodeport_addresses,
-        node_addresses=node_address,
-        masquerade_all=masquerade_all,
-        mode=Mode(mode),
-        service_cidrs=service_cidr,
-    )
-    cluster = decode_cluster(_read_all(files))
-    plan = compile_plan(cluster.services, cluster.slices, cluster.node(node), options=options)
+    cluster = read_cluster(source)
+    options = flags.options(cluster.settings)
+    view = cluster.view
+    plan = compile_plan(view.services, view.slices, view.node(node), options=options)
     text, tables = _nftables(plan) if options.mode is Mode.NFTABLES else _iptables(plan)
     if output == "json":
-        print_json({"node": node, "mode": mode, "tables": tables(), "notes": _notes_json(plan)})
+        print_json({"node": node, "mode": options.mode, "tables": tables(), "notes": _notes_json(plan)})
         return
     click.echo(text(), nl=False)
+    tell_ignored(view)
     for note in plan.notes:
         click.echo(f"fairway: {note.origin}: {note.message}", err=True)
-
-
-def _read_all(files: Iterable[str]) -> list[Object]:
-    return [obj for file in files for obj in parse_objects(_read(file), source="stdin" if file == "-" else file)]
-
-
-def _read(file: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: it is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from None
 
 
 def _iptables(plan: Plan) -> _Printed:

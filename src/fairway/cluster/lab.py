@@ -16,6 +16,7 @@ from fairway.api.resources import BY_KIND, NODES, PODS
 from fairway.api.types import Object
 from fairway.base.errors import Refused
 from fairway.cluster import credentials, programs
+from fairway.cluster.kubeadm import config_maps
 from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabRecord, LabState
 from fairway.cluster.tools import check_programs
@@ -176,7 +177,15 @@ async def _create(client: Client, body: Object) -> None:
 
 
 def _documents(scenario: Scenario) -> list[Object]:
-    return [body for path in scenario.manifests for body in yaml.safe_load_all(path.read_text())]
+    """What it starts with: how it was made, as kubeadm keeps it, and the scenario's own."""
+    topology = scenario.topology
+    made = config_maps(
+        mode=scenario.mode,
+        pod_cidrs=[str(topology.pod_cidr)],
+        service_cidrs=[str(topology.service_cidr)],
+        domain=credentials.CLUSTER_DOMAIN,
+    )
+    return made + [body for path in scenario.manifests for body in yaml.safe_load_all(path.read_text())]
 
 
 def _ready_names(objects: Sequence[Object]) -> set[str]:
