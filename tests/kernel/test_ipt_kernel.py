@@ -18,7 +18,7 @@ from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table, Verdict, co
 from fairway.dataplane.ipt.text import format_save
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
-from fairway.plan.model import PortName
+from fairway.plan.model import Links, PortName
 from tests.dataplane.ipt.golden import RECORDED, SCENARIOS, Recorded, normal
 from tests.dataplane.ipt.test_diff import filled
 from tests.kernel.namespaces import in_namespaces
@@ -106,6 +106,22 @@ def test_a_fresh_kernel_holds_the_very_text_we_print(variant: Variant) -> None:
 
     found, printed = in_namespaces(child)
     assert found == printed
+
+
+@pytest.mark.parametrize("links", [Links(name="cni0"), Links(name="a-prefix_of.14", is_prefix=True)], ids=str)
+def test_links_that_tell_pods_come_back_as_we_print_them(variant: Variant, links: Links) -> None:
+    def child() -> tuple[list[str], list[str], bool]:
+        backend = IptablesBackend(variant)
+        plan = replace(Recorded("nodeport-local", NODE).plan(), cluster_cidrs=(), pod_links=links)
+        ruleset = lower(plan, backend.features)
+        backend.apply(ruleset)
+        again = backend.apply(ruleset)
+        return lines_of(nat_and_filter(variant)), lines_of(format_save(ruleset, (Table.NAT, Table.FILTER))), bool(again)
+
+    found, printed, again = in_namespaces(child)
+    assert any(" -i " in line for line in printed)
+    assert found == printed
+    assert not again
 
 
 def test_from_any_scenario_to_any_other_equals_the_other_alone(variant: Variant) -> None:

@@ -35,10 +35,16 @@ OPTIONS = parse_options(cluster_cidrs=["10.10.0.0/16", "fd00:10::/48"])
 NO_POD_NETWORK = Options()
 
 
-def node(*addresses: str, name: str = HERE, zone: str = "") -> Node:
+def node(*addresses: str, name: str = HERE, zone: str = "", pod_cidrs: Iterable[str] = ()) -> Node:
     labels = {"topology.kubernetes.io/zone": zone} if zone else {}
     listed = [{"type": "InternalIP", "address": address} for address in addresses or (NODE_ADDRESS,)]
-    return decode_node({"metadata": {"name": name, "labels": labels}, "status": {"addresses": listed}})
+    return decode_node(
+        {
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"podCIDRs": list(pod_cidrs)},
+            "status": {"addresses": listed},
+        }
+    )
 
 
 def service(name: str = "web", *, namespace: str = "default", ingress: Iterable[Any] = (), **spec: Any) -> Service:
@@ -97,13 +103,16 @@ def plan_of(
     return compile_plan(several, slices, on if on is not None else node(), options=options)
 
 
-def packet(source: str, destination: str, port: int, protocol: str = "tcp", *, from_node: bool = False) -> Packet:
+def packet(
+    source: str, destination: str, port: int, protocol: str = "tcp", *, from_node: bool = False, interface: str = ""
+) -> Packet:
     return Packet(
         source=ip_address(source),
         destination=ip_address(destination),
         port=port,
         protocol=Protocol(protocol),
         from_node=from_node,
+        interface=interface,
     )
 
 

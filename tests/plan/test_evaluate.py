@@ -106,6 +106,73 @@ def test_without_a_pod_network_a_pod_is_dropped_where_the_node_has_no_endpoint()
     assert fate_of(plan, POD, NODE_ADDRESS, NODE_PORT) == "DROP"
 
 
+BY_BRIDGE = {"detect_local_mode": "BridgeInterface", "bridge_interface": "cni0"}
+BY_PREFIX = {"detect_local_mode": "InterfaceNamePrefix", "interface_name_prefix": "veth"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "interface", "is_pod"),
+    [
+        (BY_BRIDGE, "cni0", True),
+        (BY_BRIDGE, "cni01", False),
+        (BY_BRIDGE, "cni", False),
+        (BY_BRIDGE, "eth0", False),
+        (BY_BRIDGE, "", False),
+        (BY_PREFIX, "veth", True),
+        (BY_PREFIX, "veth7f3a", True),
+        (BY_PREFIX, "vet", False),
+        (BY_PREFIX, "", False),
+    ],
+)
+@pytest.mark.parametrize("source", [POD, CLIENT])
+def test_the_link_it_comes_in_by_tells_a_pod_whatever_its_address(flags, interface, is_pod, source):
+    options = parse_options(cluster_cidrs=["10.10.0.0/16"], **flags)
+    plan = plan_of(every_door(externalTrafficPolicy="Local"), REMOTE_ONLY, options=options)
+    at_cluster_ip, at_node_port = (
+        fate(evaluate(plan, packet(source, *DOORS[door], interface=interface))) for door in ("clusterIP", "nodePort")
+    )
+    assert (at_cluster_ip, at_node_port) == ((REMOTE, REMOTE) if is_pod else (REMOTE_REWRITTEN, "DROP"))
+
+
+@pytest.mark.parametrize("flags", [BY_BRIDGE, BY_PREFIX])
+def test_what_the_node_sends_comes_in_by_no_link(flags):
+    plan = plan_of(service(), REMOTE_ONLY, options=parse_options(**flags))
+    sent = packet(NODE_ADDRESS, CLUSTER_IP, 80, from_node=True, interface="cni0" if flags is BY_BRIDGE else "veth1")
+    assert Evaluator(plan).source_of(sent) is Source.NODE
+    assert fate(evaluate(plan, sent)) == REMOTE_REWRITTEN
+
+
+@pytest.mark.parametrize(
+    ("interface", "text"),
+    [
+        ("cni0", "it comes in by the link cni0, and what comes by cni0 is from pods"),
+        (
+            "eth0",
+            "its source 172.18.0.100 is not this node, and it comes in by the link eth0, not by cni0 as from a pod",
+        ),
+        (
+            "",
+            (
+                "its source 172.18.0.100 is not this node, and it comes in by a link that is not told, not by cni0 as "
+                "from a pod"
+            ),
+        ),
+    ],
+)
+def test_a_step_names_the_link_that_told(interface, text):
+    plan = plan_of(service(), REMOTE_ONLY, options=parse_options(**BY_BRIDGE))
+    assert evaluate(plan, packet(CLIENT, CLUSTER_IP, 80, interface=interface)).steps[1].text == text
+
+
+def test_other_nodes_pods_are_clients_where_only_this_nodes_pod_network_tells():
+    options = parse_options(cluster_cidrs=["10.10.0.0/16"], detect_local_mode="NodeCIDR")
+    plan = plan_of(
+        every_door(externalTrafficPolicy="Local"), REMOTE_ONLY, options=options, on=node(pod_cidrs=["10.10.1.0/24"])
+    )
+    assert fate_of(plan, "10.10.1.9", NODE_ADDRESS, NODE_PORT) == REMOTE
+    assert fate_of(plan, "10.10.2.9", NODE_ADDRESS, NODE_PORT) == "DROP"
+
+
 def test_masquerade_all_rewrites_pods_at_the_cluster_ip_and_changes_no_other_door():
     everything = parse_options(cluster_cidrs=["10.10.0.0/16"], masquerade_all=True)
     plan = plan_of(every_door(externalTrafficPolicy="Local"), LOCAL_AND_REMOTE, options=everything)

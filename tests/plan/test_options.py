@@ -9,8 +9,19 @@ import pytest
 from fairway.api.codec import decode_node
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
+from fairway.plan.links import Links
 from fairway.plan.options import Mode, NodeView, Options, parse_options, view_node
 from tests.plan.objects import node
+
+NO_LINKS = ["br 0", "a/b", 'say"', "it's", "veth+", "veth*", "-t", "br:0", "br\n0", "brücke", "{ a }", ".", ".."]
+
+
+def bridge(name: str) -> dict[str, str]:
+    return {"detect_local_mode": "BridgeInterface", "bridge_interface": name}
+
+
+def prefix(name: str) -> dict[str, str]:
+    return {"detect_local_mode": "InterfaceNamePrefix", "interface_name_prefix": name}
 
 
 def test_flags_become_options_with_lists_at_commas():
@@ -43,6 +54,13 @@ def test_no_flags_are_the_defaults():
         ({"node_port_addresses": ["primary", "10.0.0.0/8"]}, '--nodeport-addresses: "primary" stands alone; '),
         ({"service_cidrs": ["10.200.1.0"]}, "--service-cidr: '10.200.1.0' is not a network; "),
         ({"node_addresses": ["web"]}, "--node-address: 'web' is not an IP address"),
+        ({"detect_local_mode": "clustercidr"}, "--detect-local-mode: 'clustercidr' is none of the ways to tell pods"),
+        ({"detect_local_mode": "BridgeInterface"}, "--pod-bridge-interface is empty: it must be a link's name, "),
+        ({"detect_local_mode": "InterfaceNamePrefix"}, "--pod-interface-name-prefix is empty: it must be the beginnin"),
+        (bridge("sixteen-letters-"), "--pod-bridge-interface: 'sixteen-letters-' is longer than the 15 characters "),
+        (prefix("fifteen-letters"), "--pod-interface-name-prefix: 'fifteen-letters' is longer than the 14 characters "),
+        *((bridge(name), f"--pod-bridge-interface: {name!r} is not a link's name: ") for name in NO_LINKS),
+        *((prefix(name), f"--pod-interface-name-prefix: {name!r} is not the beginning") for name in NO_LINKS[:-2]),
     ],
 )
 def test_a_flag_that_cannot_be_read_is_refused_by_its_name(flags, message):
@@ -77,6 +95,51 @@ def test_a_node_has_the_internal_addresses_of_its_family_in_their_order():
         localhost_node_ports=True,
         masquerade_all=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "links", "networks"),
+    [
+        ({}, None, ["10.10.0.0/16"]),
+        ({"detect_local_mode": "ClusterCIDR"}, None, ["10.10.0.0/16"]),
+        ({"detect_local_mode": "NodeCIDR"}, None, ["10.10.1.0/24"]),
+        (bridge("cni0"), Links(name="cni0"), []),
+        (prefix("veth"), Links(name="veth", is_prefix=True), []),
+        ({**bridge("fifteen-letters"), "interface_name_prefix": "no / link"}, Links(name="fifteen-letters"), []),
+        ({"bridge_interface": "cni0"}, None, ["10.10.0.0/16"]),
+    ],
+)
+def test_pods_are_told_in_the_one_way_that_is_chosen(flags, links, networks):
+    options = parse_options(cluster_cidrs=["10.10.0.0/16,fd00:10::/48"], **flags)
+    view = view_node(node(pod_cidrs=["fd00:10:1::/64", "10.10.1.0/24"]), options)
+    assert (view.pod_links, view.cluster_cidrs) == (links, tuple(map(ip_network, networks)))
+    assert view.tells_pods
+    assert view.notes == ()
+
+
+@pytest.mark.parametrize("mode", ["", "NodeCIDR"])
+def test_without_a_pod_network_pods_cannot_be_told(mode):
+    assert not view_node(node(), parse_options(detect_local_mode=mode)).tells_pods
+
+
+def test_a_node_without_a_pod_network_of_the_family_gets_a_note():
+    on = node(pod_cidrs=["fd00:10:1::/64", "10.10.1.0"])
+    notes = view_node(on, parse_options(detect_local_mode="NodeCIDR")).notes
+    assert [f"{note.origin}: {note.message}" for note in notes] == [
+        (
+            "Node here: spec.podCIDRs=10.10.1.0: '10.10.1.0' is not a network; expected an address and a prefix length "
+            "such as 10.0.0.0/8; it is left out"
+        ),
+        (
+            "Node here: spec.podCIDRs: it has no pod network of IPv4 for detectLocalMode NodeCIDR to compare with, so "
+            "pods cannot be told from other sources; have it allocated, or choose another detectLocalMode"
+        ),
+    ]
+
+
+def test_the_one_pod_network_of_an_old_node_counts():
+    on = decode_node({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.10.1.0/24"}})
+    assert view_node(on, parse_options(detect_local_mode="NodeCIDR")).cluster_cidrs == (ip_network("10.10.1.0/24"),)
 
 
 def test_addresses_that_are_given_take_the_place_of_the_nodes():

@@ -197,8 +197,12 @@ class Taint(Struct, frozen=True, kw_only=True):
     value: str = ""
 
 
-class NodeSpec(Struct, frozen=True, kw_only=True):
+class NodeSpec(Struct, frozen=True, kw_only=True, rename=json_name):
+    """pod_cidrs: the networks its pods have addresses of, at most one of each family; pod_cidr is the first of them."""
+
     taints: tuple[Taint, ...] = ()
+    pod_cidr: str = ""
+    pod_cidrs: tuple[str, ...] = ()
 
 
 class Node(Struct, frozen=True, kw_only=True):

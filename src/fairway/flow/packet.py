@@ -26,6 +26,7 @@ class Packet:
     """The first packet of a connection.
 
     from_node: it was sent by a process on this node itself (nat OUTPUT), not received from a link (nat PREROUTING).
+    interface: the name of the link it came in by; "" where the node sent it, or where no one knows.
     """
 
     source: IPAddress
@@ -33,3 +34,4 @@ class Packet:
     port: int
     protocol: Protocol = Protocol.TCP
     from_node: bool = False
+    interface: str = ""

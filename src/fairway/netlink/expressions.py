@@ -44,6 +44,7 @@ class MetaKey(IntEnum):
 
     PRIORITY = 2
     MARK = 3
+    IIFNAME = 6
     NFTRACE = 12
     L4PROTO = 16
 

@@ -192,6 +192,7 @@ class Assembly:
             service_cidrs=view.service_cidrs,
             guards_cluster_ips=view.guards_cluster_ips,
             admits_health_checks=view.admits_health_checks,
+            pod_links=view.pod_links,
             ports=tuple([port for part in parts for port in part.ports]),
             health_checks=tuple([part.health_check for part in parts if part.health_check is not None]),
             notes=tuple(sorted(notes, key=_note_order)),

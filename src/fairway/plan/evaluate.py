@@ -80,7 +80,13 @@ class Evaluator:
         return networks is None or any(address in network for network in networks)
 
     def source_of(self, packet: Packet) -> Source:
-        """The class of the packet's source. The pod network decides first: a node's own address may lie in it."""
+        """The class of the packet's source. That it is a pod's decides first: a node's own address may lie among them.
+
+        What the node itself sends came in by no link, whatever the packet says.
+        """
+        links = self.plan.pod_links
+        if links is not None and not packet.from_node and links.holds(packet.interface):
+            return Source.POD
         if any(packet.source in network for network in self.plan.cluster_cidrs):
             return Source.POD
         if packet.from_node or self.is_own(packet.source):
@@ -102,11 +108,20 @@ class Evaluator:
             return _end(packet, Disposition.DROP, steps, _outside_ranges(opening, packet))
         source = self.source_of(packet)
         way = door.ways[source]
-        steps.append(Step(text=f"its source {packet.source} is {_SOURCE_TEXT[source]}", entry=str(opening)))
+        steps.append(Step(text=self._source_text(packet, source), entry=str(opening)))
         if isinstance(way.outcome, Refusal):
             return _refuse(packet, way.outcome, opening, steps)
         steps.append(_masquerade_step(way, opening))
         return _choose(packet, way, way.outcome, opening, remembered, steps)
+
+    def _source_text(self, packet: Packet, source: Source) -> str:
+        links = self.plan.pod_links
+        if links is None or source is Source.NODE:
+            return f"its source {packet.source} is {_SOURCE_TEXT[source]}"
+        way = f"by the link {packet.interface}" if packet.interface else "by a link that is not told"
+        if source is Source.POD:
+            return f"it comes in {way}, and what comes by {links} is from pods"
+        return f"its source {packet.source} is not this node, and it comes in {way}, not by {links} as from a pod"
 
     def _without_door(self, packet: Packet) -> Trace:
         if self.is_own(packet.destination):

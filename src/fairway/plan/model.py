@@ -22,6 +22,7 @@ from fairway.base.addresses import Family, IPAddress, parse_address
 from fairway.base.addresses import IPNetwork as IPNetwork
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin as Origin
+from fairway.plan.links import Links as Links
 
 
 class DoorKind(Enum):
@@ -114,7 +115,7 @@ class Source(Enum):
     """Who may send: the classes of source a door's outcome can differ by."""
 
     POD = "pod"
-    """Inside the pod network, as the Plan's `cluster_cidrs` tell."""
+    """Of a pod, as the Plan's `cluster_cidrs` or `pod_links` tell."""
     NODE = "node"
     """One of this node's own addresses."""
     ELSEWHERE = "elsewhere"
@@ -202,7 +203,8 @@ class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
 class Plan:
     """What one node does to packets for Services of one address family.
 
-    cluster_cidrs: sources inside are pods; empty means that pods cannot be told from others.
+    cluster_cidrs: sources inside are pods. pod_links: what comes in by them is from pods. Never both; where neither
+    is there, pods cannot be told from others.
     node_addresses: this node's own, its primary one first; loopback is this node's without being named.
     node_port_addresses: networks whose local addresses accept node ports; None means every local address.
     localhost_node_ports: whether loopback addresses of IPv4 accept them too; those of IPv6 never do.
@@ -224,3 +226,9 @@ class Plan:
     service_cidrs: tuple[IPNetwork, ...] = ()
     guards_cluster_ips: bool = False
     admits_health_checks: bool = True
+    pod_links: Links | None = None
+
+    @property
+    def tells_pods(self) -> bool:
+        """Whether pods can be told from others at all."""
+        return bool(self.cluster_cidrs) or self.pod_links is not None

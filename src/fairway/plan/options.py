@@ -9,6 +9,7 @@ from enum import StrEnum
 from fairway.api.core import ZONE_LABEL, Node
 from fairway.base.addresses import Family, IPAddress, IPNetwork, parse_address, parse_network
 from fairway.base.errors import Refused
+from fairway.plan.links import Links, parse_links
 from fairway.plan.model import Note, Origin
 
 PRIMARY = "primary"
@@ -22,14 +23,29 @@ class Mode(StrEnum):
     IPTABLES = "iptables"
 
 
+class LocalMode(StrEnum):
+    """How pods of this cluster are told from other sources: `detectLocalMode` of a KubeProxyConfiguration."""
+
+    CLUSTER_CIDR = "ClusterCIDR"
+    """By the pod network of the cluster; without one they cannot be told."""
+    NODE_CIDR = "NodeCIDR"
+    """By the pod networks of this node alone, as its Node tells: other nodes' pods are then as clients outside."""
+    BRIDGE_INTERFACE = "BridgeInterface"
+    """By the bridge that this node's pods are on."""
+    INTERFACE_NAME_PREFIX = "InterfaceNamePrefix"
+    """By how the names of the links to this node's pods begin."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Settings of KubeProxyConfiguration that change what happens to packets; each holds both families.
 
-    cluster_cidrs: the pod network; empty means that pods cannot be told from others. node_port_addresses: networks
-    whose local addresses take node ports; empty means all. primary_node_port_address: only the primary address takes
-    them, whatever node_port_addresses says. node_addresses: the node's own addresses, its primary one first; empty
-    means those its Node tells. masquerade_all: rewrite the source of everything sent to a clusterIP.
+    cluster_cidrs: the pod network; empty means that pods cannot be told from others. local_mode: how they are told;
+    cluster_cidrs count in its mode ClusterCIDR alone. pod_links: of its two modes that look at links, None else.
+    node_port_addresses: networks whose local addresses take node ports; empty means all. primary_node_port_address:
+    only the primary address takes them, whatever node_port_addresses says. node_addresses: the node's own addresses,
+    its primary one first; empty means those its Node tells. masquerade_all: rewrite the source of everything sent to a
+    clusterIP.
     localhost_node_ports: node ports answer on 127.0.0.0/8 too; mode nftables cannot, whatever this says.
     service_cidrs: where clusterIPs are allocated; mode nftables drops what is sent to one that no Service has.
     """
@@ -43,6 +59,8 @@ class Options:
     localhost_node_ports: bool = True
     mode: Mode = Mode.IPTABLES
     service_cidrs: tuple[IPNetwork, ...] = ()
+    local_mode: LocalMode = LocalMode.CLUSTER_CIDR
+    pod_links: Links | None = None
 
 
 def parse_options(
@@ -55,14 +73,19 @@ def parse_options(
     localhost_node_ports: bool = True,
     mode: Mode = Mode.IPTABLES,
     service_cidrs: Iterable[str] = (),
+    detect_local_mode: str = "",
+    bridge_interface: str = "",
+    interface_name_prefix: str = "",
 ) -> Options:
     """Options from the texts of flags or of a configuration file; each text may be a list with commas.
 
     Without node_port_addresses all of the node's addresses take node ports in mode iptables, only the primary one in
-    mode nftables.
+    mode nftables. detect_local_mode: a LocalMode, "" for ClusterCIDR. bridge_interface and interface_name_prefix: for
+    the mode of that name, ignored in others.
 
-    Raises Refused, naming the flag, for what is no address or network, and for "primary" beside networks.
+    Raises Refused, naming the flag, for what is no address, network, mode or link, and for "primary" beside networks.
     """
+    local_mode = _parse_local_mode(detect_local_mode)
     node_ports = _split(node_port_addresses)
     if PRIMARY in node_ports and len(node_ports) > 1:
         raise Refused(f'--nodeport-addresses: "{PRIMARY}" stands alone; leave out the networks, or leave it out')
@@ -79,6 +102,8 @@ def parse_options(
         localhost_node_ports=localhost_node_ports,
         mode=mode,
         service_cidrs=_parse_networks("--service-cidr", _split(service_cidrs)),
+        local_mode=local_mode,
+        pod_links=_parse_pod_links(local_mode, bridge_interface, interface_name_prefix),
     )
 
 
@@ -101,6 +126,12 @@ class NodeView:
     guards_cluster_ips: bool = False
     admits_health_checks: bool = True
     notes: tuple[Note, ...] = ()
+    pod_links: Links | None = None
+
+    @property
+    def tells_pods(self) -> bool:
+        """Whether pods can be told from others at all."""
+        return bool(self.cluster_cidrs) or self.pod_links is not None
 
 
 def view_node(node: Node, options: Options) -> NodeView:
@@ -115,7 +146,7 @@ def view_node(node: Node, options: Options) -> NodeView:
         family=options.family,
         zone=node.metadata.labels.get(ZONE_LABEL, ""),
         node_addresses=addresses,
-        cluster_cidrs=_of_family(options.cluster_cidrs, options.family),
+        cluster_cidrs=_pod_networks(node, options, notes),
         node_port_addresses=_node_port_networks(options, addresses),
         localhost_node_ports=options.localhost_node_ports and not nftables,
         masquerade_all=options.masquerade_all,
@@ -123,7 +154,37 @@ def view_node(node: Node, options: Options) -> NodeView:
         guards_cluster_ips=nftables,
         admits_health_checks=not nftables,
         notes=tuple(notes),
+        pod_links=options.pod_links,
     )
+
+
+def _pod_networks(node: Node, options: Options, notes: list[Note]) -> tuple[IPNetwork, ...]:
+    match options.local_mode:
+        case LocalMode.CLUSTER_CIDR:
+            return _of_family(options.cluster_cidrs, options.family)
+        case LocalMode.NODE_CIDR:
+            return _node_pod_networks(node, options.family, notes)
+        case LocalMode.BRIDGE_INTERFACE | LocalMode.INTERFACE_NAME_PREFIX:
+            return ()
+
+
+def _node_pod_networks(node: Node, family: Family, notes: list[Note]) -> tuple[IPNetwork, ...]:
+    networks: list[IPNetwork] = []
+    spec = node.spec
+    field = "spec.podCIDRs" if spec.pod_cidrs else "spec.podCIDR"
+    for text in spec.pod_cidrs or ((spec.pod_cidr,) if spec.pod_cidr else ()):
+        try:
+            networks.append(parse_network(text))
+        except Refused as error:
+            notes.append(Note(origin=_of(node, field, text), message=f"{error}; it is left out"))
+    found = _of_family(tuple(networks), family)
+    if not found:
+        message = (
+            f"it has no pod network of {family.api_name} for detectLocalMode NodeCIDR to compare with, so pods cannot "
+            "be told from other sources; have it allocated, or choose another detectLocalMode"
+        )
+        notes.append(Note(origin=_of(node, field), message=message))
+    return found
 
 
 def _node_port_networks(options: Options, addresses: tuple[IPAddress, ...]) -> tuple[IPNetwork, ...] | None:
@@ -168,6 +229,24 @@ def _of(node: Node, field: str, value: str = "") -> Origin:
 
 def _split(texts: Iterable[str]) -> list[str]:
     return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+
+
+def _parse_local_mode(text: str) -> LocalMode:
+    try:
+        return LocalMode(text) if text else LocalMode.CLUSTER_CIDR
+    except ValueError:
+        known = ", ".join(LocalMode)
+        raise Refused(f"--detect-local-mode: {text!r} is none of the ways to tell pods from others: {known}") from None
+
+
+def _parse_pod_links(mode: LocalMode, bridge: str, prefix: str) -> Links | None:
+    match mode:
+        case LocalMode.BRIDGE_INTERFACE:
+            return parse_links("--pod-bridge-interface", bridge, is_prefix=False)
+        case LocalMode.INTERFACE_NAME_PREFIX:
+            return parse_links("--pod-interface-name-prefix", prefix, is_prefix=True)
+        case LocalMode.CLUSTER_CIDR | LocalMode.NODE_CIDR:
+            return None
 
 
 def _parse_networks(flag: str, texts: list[str]) -> tuple[IPNetwork, ...]:

@@ -58,8 +58,8 @@ def internal_ways(service: Service, outcomes: Outcomes, view: NodeView) -> Mappi
         )
         return _same_for_all(Way(outcome=outcome, masquerade=True, origin=origin))
     admits = "endpoints of this node only" if policy is TrafficPolicy.LOCAL else "endpoints of every node"
-    if not view.cluster_cidrs:
-        reason = f"the policy admits {admits}, and without a pod network to compare with every source keeps its address"
+    if not view.tells_pods:
+        reason = f"the policy admits {admits}, and since pods cannot be told from others every source keeps its address"
         return _same_for_all(
             Way(outcome=outcome, masquerade=False, origin=origin_of(service, INTERNAL_POLICY, policy, reason))
         )
@@ -68,7 +68,7 @@ def internal_ways(service: Service, outcomes: Outcomes, view: NodeView) -> Mappi
         service,
         INTERNAL_POLICY,
         policy,
-        f"the policy admits {admits}, and the answer to a source outside the pod network must come back this way",
+        f"the policy admits {admits}, and the answer to a source that is no pod's must come back this way",
     )
     rewritten = Way(outcome=outcome, masquerade=True, origin=outside)
     return {
@@ -97,7 +97,7 @@ def external_ways(service: Service, outcomes: Outcomes, view: NodeView) -> Mappi
     pod = Way(outcome=cluster, masquerade=False, origin=origin_of(service, EXTERNAL_POLICY, policy, pod_reason))
     node = Way(outcome=cluster, masquerade=True, origin=origin_of(service, EXTERNAL_POLICY, policy, node_reason))
     return {
-        Source.POD: pod if view.cluster_cidrs else elsewhere,
+        Source.POD: pod if view.tells_pods else elsewhere,
         Source.NODE: node,
         Source.ELSEWHERE: elsewhere,
     }

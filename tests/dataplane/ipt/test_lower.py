@@ -12,7 +12,7 @@ from fairway.dataplane.ipt.frame import Features
 from fairway.dataplane.ipt.lower import LARGE_CLUSTER_ENDPOINTS, Lowering, lower
 from fairway.dataplane.ipt.ruleset import Comment, Table
 from fairway.dataplane.ipt.text import format_save
-from fairway.plan.model import Backend, Backends, DoorKind, HealthCheck, PortName, Scope, Source
+from fairway.plan.model import Backend, Backends, DoorKind, HealthCheck, Links, PortName, Scope, Source
 from tests.dataplane.ipt.build import (
     CLUSTER_BACKENDS,
     HASH,
@@ -102,6 +102,21 @@ def test_pods_are_elsewhere_where_no_network_tells_them() -> None:
         f"KUBE-SVC-{HASH}",
         f"KUBE-SVL-{HASH}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("links", "words"), [(Links(name="cni0"), "-i cni0"), (Links(name="veth", is_prefix=True), "-i veth+")], ids=str
+)
+def test_a_link_tells_pods_as_a_network_does(links: Links, words: str) -> None:
+    doors = door(DoorKind.CLUSTER_IP, ways(masquerade=NOT_PODS)), door(DoorKind.NODE_PORT, LOCAL_WAYS)
+    ruleset = lower(plan(port(*doors), cluster_cidrs=[], pod_links=links))
+    assert chain_text(ruleset, Table.NAT, f"KUBE-SVC-{HASH}")[0] == (
+        f'-d 10.200.1.1/32 ! {words} -p tcp -m comment --comment "default/web:http cluster IP" -m tcp --dport 80 '
+        "-j KUBE-MARK-MASQ"
+    )
+    assert chain_text(ruleset, Table.NAT, f"KUBE-EXT-{HASH}")[0] == (
+        f'{words} -m comment --comment "pod traffic for default/web:http external destinations" -j KUBE-SVC-{HASH}'
+    )
 
 
 def test_a_node_without_local_backends_still_serves_pods_and_itself() -> None:

@@ -73,7 +73,7 @@ def test_every_recorded_rule_is_read_and_printed_unchanged(recorded: Recorded) -
 @pytest.mark.parametrize(
     "line",
     [
-        "-i eth0 -j ACCEPT",
+        "-o eth0 -j ACCEPT",
         "-p icmp -j ACCEPT",
         "-p tcp -m tcp --dport 80:90 -j DROP",
         "-p tcp -m tcp ! --dport 80 -j DROP",

@@ -14,6 +14,7 @@ from fairway.dataplane.ipt.ruleset import (
     Comment,
     Conntrack,
     Dnat,
+    Interface,
     Jump,
     Mark,
     Masquerade,
@@ -31,7 +32,7 @@ from fairway.dataplane.ipt.ruleset import (
 )
 from fairway.dataplane.ipt.text import format_rule, format_save, quote
 from fairway.flow.packet import Protocol
-from fairway.plan.model import Plan
+from fairway.plan.model import Links, Plan
 
 EMPTY = Plan(node="node-1", node_addresses=(), cluster_cidrs=(), node_port_addresses=None, ports=())
 
@@ -51,6 +52,17 @@ WORDS = [
             matches=(Transport(Protocol.UDP, 53),),
         ),
         "-d 10.200.1.1/32 -p udp -m udp --dport 53 -j ACCEPT",
+    ),
+    (Rule(target=Jump("X"), interface=Interface(Links(name="cni0"))), "-i cni0 -j X"),
+    (Rule(target=Jump("X"), interface=Interface(Links(name="veth", is_prefix=True))), "-i veth+ -j X"),
+    (
+        Rule(
+            target=Jump("X"),
+            destination=Address(ip_network("10.200.1.1/32")),
+            interface=Interface(Links(name="veth", is_prefix=True), negated=True),
+            protocol=Protocol.TCP,
+        ),
+        "-d 10.200.1.1/32 ! -i veth+ -p tcp -j X",
     ),
     (Rule(target=Verdict.REJECT), "-j REJECT --reject-with icmp-port-unreachable"),
     (

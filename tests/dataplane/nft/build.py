@@ -42,6 +42,8 @@ def options(**fields: Any) -> Options:
 
 
 OPTIONS = options()
+BY_BRIDGE = options(detect_local_mode="BridgeInterface", bridge_interface="cni0")
+BY_PREFIX = options(detect_local_mode="InterfaceNamePrefix", interface_name_prefix="veth")
 OPTIONS6 = options(family=Family.IPV6)
 
 
@@ -141,6 +143,8 @@ def scenarios() -> dict[str, Assembly]:
                 cluster_cidrs=["10.10.0.0/15", "0.0.0.0/0", "10.10.1.0/24"], service_cidrs=["10.200.0.0/16"]
             ),
         ),
+        "pods by their bridge": assembly(every_door(**LOCAL), both, options=BY_BRIDGE),
+        "affinity, pods by their links": assembly(every_door(**AFFINITY, **LOCAL), both, options=BY_PREFIX),
         "masquerade all": assembly(every_door(), both, options=options(masquerade_all=True)),
         "a dozen endpoints": assembly(every_door(), many_endpoints(12)),
         "IPv6": assembly(service6(), SLICE6, options=OPTIONS6, on=NODE6),
@@ -156,6 +160,14 @@ def scenarios() -> dict[str, Assembly]:
                 node_port_addresses=["::/0"],
                 cluster_cidrs=["fd00:10::/47", "::/0"],
                 service_cidrs=["fd00:200::/112"],
+            ),
+            on=NODE6,
+        ),
+        "IPv6, pods by their links": assembly(
+            service6(**LOCAL),
+            SLICE6,
+            options=options(
+                family=Family.IPV6, detect_local_mode="InterfaceNamePrefix", interface_name_prefix="a-prefix_of.14"
             ),
             on=NODE6,
         ),

@@ -118,6 +118,23 @@ def of_chain(scenario: str, chain: str) -> list[str]:
             [f"{DNAT_WORDS} {PORT_WORDS} . numgen random mod 2 offset 65536 map @nodeport-backends"],
         ),
         (
+            "pods by their bridge",
+            "masquerade-outside-2",
+            [
+                f'iifname != "cni0" {MARK_WORDS}',
+                f"{DNAT_WORDS} {DOOR_WORDS} . numgen random mod 2 map @backends",
+            ],
+        ),
+        (
+            "IPv6, pods by their links",
+            "local-1",
+            [
+                'iifname "a-prefix_of.14*" goto short-cut',
+                "fib saddr type local meta mark set meta mark | 0x00004000 goto short-cut",
+                f"{DNAT_WORDS.replace(' ip ', ' ip6 ')} ip6 daddr . {PORT_WORDS} . numgen random mod 1 map @backends",
+            ],
+        ),
+        (
             "odd networks",
             "masquerade-outside-2",
             [

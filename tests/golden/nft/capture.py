@@ -31,6 +31,9 @@ SCENARIOS = (
     "IPv6, local and guarded",
     "IPv6 affinity",
     "IPv6 everywhere",
+    "pods by their bridge",
+    "affinity, pods by their links",
+    "IPv6, pods by their links",
 )
 _DUMPED = re.compile(r"^ \| [0-9a-f]+  ([0-9a-f ]{49})", re.MULTILINE)
 """A line of what strace prints for `-e write=3`: sixteen bytes in hex, then the same as characters."""

@@ -45,6 +45,7 @@ class Lowering:
         self._endpoints = {port.name: (port, self._count_endpoints(port)) for port in plan.ports}
         context = Context(
             cluster_cidrs=plan.cluster_cidrs,
+            pod_links=plan.pod_links,
             endpoint_comments=sum(count for _, count in self._endpoints.values()) <= LARGE_CLUSTER_ENDPOINTS,
             count_localhost=features.nfacct and accepts_localhost(plan),
         )

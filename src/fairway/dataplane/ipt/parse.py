@@ -15,6 +15,7 @@ from fairway.dataplane.ipt.ruleset import (
     Comment,
     Conntrack,
     Dnat,
+    Interface,
     Jump,
     Mark,
     Masquerade,
@@ -33,6 +34,7 @@ from fairway.dataplane.ipt.ruleset import (
     Verdict,
 )
 from fairway.flow.packet import Protocol
+from fairway.plan.model import Links
 
 Lines = Mapping[Table, Mapping[str, tuple[str, ...]]]
 """By table and chain, builtin ones too: each rule's line without its "-A CHAIN "."""
@@ -89,7 +91,7 @@ _ESCAPE = re.compile(r"\\(.)")
 def parse_rule(line: str) -> Rule:
     """The typed rule of a line. Raises ForeignRuleError where it holds something our types do not know."""
     words = _Words(line)
-    source = destination = protocol = None
+    source = destination = interface = protocol = None
     matches: list[Match] = []
     target: Target | None = None
     try:
@@ -99,6 +101,8 @@ def parse_rule(line: str) -> Rule:
                     source = Address(IPv4Network(words.take()), negated)
                 case (negated, "-d"):
                     destination = Address(IPv4Network(words.take()), negated)
+                case (negated, "-i"):
+                    interface = Interface(_links(words.take()), negated)
                 case (False, "-p"):
                     protocol = Protocol(words.take())
                 case (False, "-m"):
@@ -109,7 +113,18 @@ def parse_rule(line: str) -> Rule:
                     raise ForeignRuleError(line)
     except (ValueError, KeyError, IndexError) as error:
         raise ForeignRuleError(line) from error
-    return Rule(source=source, destination=destination, protocol=protocol, matches=tuple(matches), target=target)
+    return Rule(
+        source=source,
+        destination=destination,
+        interface=interface,
+        protocol=protocol,
+        matches=tuple(matches),
+        target=target,
+    )
+
+
+def _links(text: str) -> Links:
+    return Links(name=text.removesuffix("+"), is_prefix=text.endswith("+"))
 
 
 class _Words:

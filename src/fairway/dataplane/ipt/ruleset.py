@@ -13,7 +13,7 @@ from ipaddress import IPv4Network
 from fairway.base.addresses import IPAddress, IPNetwork
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
-from fairway.plan.model import PortName
+from fairway.plan.model import Links, PortName
 
 XT_MAX_COMMENT_LEN = 256
 """With the closing NUL: linux/netfilter/xt_comment.h."""
@@ -47,6 +47,18 @@ class Address:
     def holds(self, address: IPAddress) -> bool:
         """True where `address` passes."""
         return (address in self.network) is not self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """`-i`: the packet came in by one of these links, or with `negated` by none of them, as what the node sends."""
+
+    links: Links
+    negated: bool = False
+
+    def holds(self, interface: str) -> bool:
+        """True where a packet that came in by `interface` passes; "" is no link."""
+        return self.links.holds(interface) is not self.negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +239,7 @@ class Rule:
     matches: tuple[Match, ...] = ()
     source: Address | None = None
     destination: Address | None = None
+    interface: Interface | None = None
     protocol: Protocol | None = None
     origin: Origin | None = field(default=None, compare=False)
     owner: PortName | None = field(default=None, compare=False)

@@ -103,6 +103,7 @@ class _Run:
     ) -> None:
         self._ruleset = ruleset
         self._packet = packet
+        self._interface = "" if packet.from_node else packet.interface
         self._is_own = is_own
         self._remembered = remembered
 
@@ -206,6 +207,7 @@ class _Run:
             (rule.protocol is None or rule.protocol is self._packet.protocol)
             and _holds(rule.source, self._packet.source)
             and _holds(rule.destination, state.destination)
+            and (rule.interface is None or rule.interface.holds(self._interface))
         )
         chance = Fraction(int(holds))
         for match in rule.matches:

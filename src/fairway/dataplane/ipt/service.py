@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from fairway.base.addresses import IPNetwork
 from fairway.dataplane.ipt import names
@@ -17,6 +18,7 @@ from fairway.dataplane.ipt.ruleset import (
     Address,
     AddrTypeLocal,
     Dnat,
+    Interface,
     Jump,
     Match,
     Nfacct,
@@ -37,6 +39,7 @@ from fairway.plan.model import (
     Backends,
     Door,
     DoorKind,
+    Links,
     Outcome,
     Refusal,
     RejectReason,
@@ -56,16 +59,29 @@ _DOOR_ORDER = list(DoorKind)
 _REFUSAL_VERDICT = {RejectReason.NO_ENDPOINTS: Verdict.REJECT, RejectReason.NO_LOCAL_ENDPOINTS: Verdict.DROP}
 
 
+class _Where(TypedDict, total=False):
+    source: Address
+    interface: Interface
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What the rules of every Service port depend on besides it.
 
+    cluster_cidrs, pod_links: as in Plan, either of which tells pods from others.
     endpoint_comments: False in a large cluster. count_localhost: node ports are open on loopback and nfacct is there.
     """
 
     cluster_cidrs: tuple[IPNetwork, ...]
+    pod_links: Links | None
     endpoint_comments: bool
     count_localhost: bool
+
+    @property
+    def pods(self) -> tuple[_Where, ...]:
+        """The parts of a Rule that tell pods' packets from others, each for a rule of its own."""
+        by_source: tuple[_Where, ...] = tuple(_Where(source=Address(cidr)) for cidr in self.cluster_cidrs)
+        return by_source if self.pod_links is None else (*by_source, _Where(interface=Interface(self.pod_links)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +129,7 @@ class _Lowering:
         origin: Origin,
         source: Address | None = None,
         destination: Address | None = None,
+        interface: Interface | None = None,
         protocol: Protocol | None = None,
     ) -> Rule:
         return Rule(
@@ -120,6 +137,7 @@ class _Lowering:
             matches=matches,
             source=source,
             destination=destination,
+            interface=interface,
             protocol=protocol,
             origin=origin,
             owner=self._port.name,
@@ -127,7 +145,7 @@ class _Lowering:
 
     def _ways(self, door: Door) -> Mapping[Source, Way]:
         """The ways of those sources a rule can recognise: without pod networks a pod is somewhere else."""
-        if self._context.cluster_cidrs:
+        if self._context.pods:
             return door.ways
         return {source: way for source, way in door.ways.items() if source is not Source.POD}
 
@@ -217,11 +235,10 @@ class _Lowering:
         others = ways[Source.ELSEWHERE]
         special = {source: way for source, way in ways.items() if _meets(way) != _meets(others)}
         if (pods := special.get(Source.POD)) is not None:
-            for cidr in self._context.cluster_cidrs:
+            for where in self._context.pods:
                 if pods.masquerade:
-                    yield self._mark(pods, f"masquerade pod traffic for {destinations}", source=Address(cidr))
-                words = comment(f"pod traffic for {destinations}")
-                yield self._to_backends(pods, words, source=Address(cidr))
+                    yield replace(self._mark(pods, f"masquerade pod traffic for {destinations}"), **where)
+                yield replace(self._to_backends(pods, comment(f"pod traffic for {destinations}")), **where)
         if (node := special.get(Source.NODE)) is not None:
             local = AddrTypeLocal(Side.SOURCE)
             if node.masquerade:
@@ -241,14 +258,14 @@ class _Lowering:
         last = comment(f"other traffic to {self._name} will be dropped by {names.KUBE_PROXY_FIREWALL}")
         yield self._rule(None, last, origin=door.origin)
 
-    def _mark(self, way: Way, words: str, *matches: Match, source: Address | None = None) -> Rule:
-        return self._rule(Jump(names.KUBE_MARK_MASQ), comment(words), *matches, source=source, origin=way.origin)
+    def _mark(self, way: Way, words: str, *matches: Match) -> Rule:
+        return self._rule(Jump(names.KUBE_MARK_MASQ), comment(words), *matches, origin=way.origin)
 
-    def _to_backends(self, way: Way, *matches: Match, source: Address | None = None) -> Rule:
+    def _to_backends(self, way: Way, *matches: Match) -> Rule:
         if not isinstance(way.outcome, Backends):
             raise ValueError(f"{self._name}: a refusal of some sources only does not fit a KUBE-EXT chain")
         chain = port_chain(_SCOPE_CHAIN[way.outcome.scope], self._port.name)
-        return self._rule(Jump(chain), *matches, source=source, origin=way.origin)
+        return self._rule(Jump(chain), *matches, origin=way.origin)
 
     # KUBE-SVC and KUBE-SVL where some way leads there, and a KUBE-SEP for each backend they name.
 
@@ -279,12 +296,14 @@ class _Lowering:
                 continue
             words, origin = f"{self._name} {_DOOR_WORDS[door.kind]}", ways[Source.ELSEWHERE].origin
             rule = self._at_door(door, Jump(names.KUBE_MARK_MASQ), words, origin=origin)
-            match spared, self._context.cluster_cidrs:
-                case [], _:
+            match spared, self._context.cluster_cidrs, self._context.pod_links:
+                case [], _, _:
                     yield rule
-                case [Source.POD], (only,):
+                case [Source.POD], (), Links() as links:
+                    yield replace(rule, interface=Interface(links, negated=True))
+                case [Source.POD], (only,), _:
                     yield replace(rule, source=Address(only, negated=True))
-                case [Source.POD], _:
+                case [Source.POD], _, _:
                     yield replace(rule, target=Jump(names.KUBE_MASQ_NOT_POD))
                 case _:
                     raise ValueError(f"{self._name}: to spare {spared} from masquerade does not fit kube-proxy's rules")

@@ -59,6 +59,9 @@ def format_rule(rule: Rule) -> str:
         words.append(_format_address("-s", rule.source))
     if rule.destination is not None:
         words.append(_format_address("-d", rule.destination))
+    if rule.interface is not None:
+        links = rule.interface.links
+        words.append(f"{_not(rule.interface.negated)}-i {links.name}{'+' if links.is_prefix else ''}")
     if rule.protocol is not None:
         words.append(f"-p {rule.protocol.value}")
     words += [_format_match(match) for match in rule.matches]

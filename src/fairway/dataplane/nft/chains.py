@@ -45,6 +45,7 @@ from fairway.netlink.expressions import (
     word,
 )
 from fairway.netlink.nftables import Hook
+from fairway.plan.model import Links
 
 SERVICES_CHAIN, DISPATCH, MASQUERADING = "services", "dispatch", "masquerading"
 SHORT_CUT, NODEPORT_SHORT_CUT = "short-cut", "nodeport-short-cut"
@@ -81,6 +82,10 @@ class Settings(Interface):
     def service_cidrs(self) -> tuple[IPNetwork, ...]: ...
     @property
     def guards_cluster_ips(self) -> bool: ...
+    @property
+    def pod_links(self) -> Links | None: ...
+    @property
+    def tells_pods(self) -> bool: ...
 
 
 def fixed_chains(settings: Settings) -> tuple[Chain, ...]:
@@ -142,11 +147,10 @@ def policy_rules(door_class: DoorClass, settings: Settings, *, last: Rule, short
         case Policy.MASQUERADE:
             yield Rule(_mark())
         case Policy.MASQUERADE_OUTSIDE:
-            outside = [each for cidr in settings.cluster_cidrs for each in in_network(cidr, source=True, inside=False)]
-            yield Rule((*outside, *_mark()))
+            yield Rule((*_from_outside(settings), *_mark()))
         case Policy.LOCAL:
-            for cidr in settings.cluster_cidrs:
-                yield Rule((*in_network(cidr, source=True), ImmediateVerdict(goto(short_cut))))
+            for from_pods in _from_pods(settings):
+                yield Rule((*from_pods, ImmediateVerdict(goto(short_cut))))
             node = (FibType(source=True), Cmp(CmpOp.EQ, _native(_RTN_LOCAL)))
             yield Rule((*node, *_mark(), ImmediateVerdict(goto(short_cut))))
         case _:
@@ -193,9 +197,32 @@ def in_network(network: IPNetwork, *, source: bool, inside: bool = True) -> tupl
     return Payload(PayloadBase.NETWORK, offset, whole), Cmp(op, packed[:whole])
 
 
+def by_links(links: Links, *, inside: bool = True) -> tuple[Expression, ...]:
+    """Whether the packet came in by one of the links; what the node sends came in by none."""
+    name = links.name.encode()
+    data = name if links.is_prefix else name.ljust(layout.IFNAME_SIZE, b"\0")
+    return Meta(MetaKey.IIFNAME), Cmp(CmpOp.EQ if inside else CmpOp.NEQ, data)
+
+
 def unclassify() -> tuple[Expression, ...]:
     """Put the packet's priority back to none."""
     return Immediate(bytes(4)), MetaSet(MetaKey.PRIORITY)
+
+
+def _from_pods(settings: Settings) -> Iterable[tuple[Expression, ...]]:
+    """The ways a packet may show that it is a pod's, each the beginning of a rule."""
+    for cidr in settings.cluster_cidrs:
+        yield in_network(cidr, source=True)
+    if settings.pod_links is not None:
+        yield by_links(settings.pod_links)
+
+
+def _from_outside(settings: Settings) -> Iterable[Expression]:
+    """That a packet shows in none of them that it is a pod's."""
+    for cidr in settings.cluster_cidrs:
+        yield from in_network(cidr, source=True, inside=False)
+    if settings.pod_links is not None:
+        yield from by_links(settings.pod_links, inside=False)
 
 
 def _class_rules(door_class: DoorClass, settings: Settings) -> Iterable[Rule]:

@@ -39,6 +39,9 @@ STICKY, NODEPORT_STICKY = "sticky", "nodeport-sticky"
 CLUSTER_IPS, NODEPORT_IPS = "cluster-ips", "nodeport-ips"
 SOURCE_RANGES, HAIRPINS = "source-ranges", "hairpins"
 
+IFNAME_SIZE = 16
+"""Bytes of a link's name in a register: IFNAMSIZ of linux/if.h."""
+
 SHORT_CUT_SLOT = 65536
 MAX_BACKENDS = 65535
 """A class counts them in sixteen bits."""

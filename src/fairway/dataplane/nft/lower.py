@@ -260,7 +260,7 @@ class _Ways:
 
     def __init__(self, door: Door, settings: Settings) -> None:
         self._door = door
-        self._has_pods = bool(settings.cluster_cidrs)
+        self._has_pods = settings.tells_pods
         elsewhere = door.ways[Source.ELSEWHERE].outcome
         self.own = elsewhere if isinstance(elsewhere, Backends) else None
         self.short_cut: Backends | None = None

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
 from fairway.base.addresses import Family, IPAddress
-from fairway.dataplane.nft.layout import PROTOCOL_NUMBERS
+from fairway.dataplane.nft.layout import IFNAME_SIZE, PROTOCOL_NUMBERS
 from fairway.dataplane.nft.ruleset import Elements, Rule, Ruleset, SetSpec
 from fairway.flow.packet import Packet
 from fairway.netlink.elements import Value
@@ -198,6 +198,9 @@ class Machine:
                 return bytes((PROTOCOL_NUMBERS[self.packet.protocol],))
             case Meta(MetaKey.MARK):
                 return _native(state.mark)
+            case Meta(MetaKey.IIFNAME):
+                interface = "" if self.packet.from_node else self.packet.interface
+                return interface.encode().ljust(IFNAME_SIZE, b"\0")
             case Meta():
                 return _native(state.priority)
             case Ct():

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from fairway.base.addresses import Family
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.ruleset import Rule, SetSpec, protocol_family
-from fairway.dataplane.nft.words import CT_STATUS, MARK, ROUTE, format_mark, format_port, format_value, format_verdict
+from fairway.dataplane.nft.words import (
+    CT_STATUS,
+    IFNAME,
+    MARK,
+    ROUTE,
+    format_interface,
+    format_mark,
+    format_port,
+    format_value,
+    format_verdict,
+)
 from fairway.netlink.expressions import (
     Bitwise,
     Cmp,
@@ -179,6 +189,8 @@ class _Printer:
     def _compare(self, comparison: Cmp) -> str:
         term, data = self._at(comparison.sreg), comparison.data
         negated = "!= " if comparison.op is CmpOp.NEQ else ""
+        if term.datatype == IFNAME:
+            return f"{term.text} {negated}{format_interface(data)}"
         if len(data) != term.length:
             raise ValueError(f"{len(data)} bytes to compare {term.text!r} with")
         if term.datatype in (layout.IPV4_ADDR, layout.IPV6_ADDR):
@@ -280,6 +292,7 @@ _META: Mapping[MetaKey, _Term] = {
     MetaKey.PRIORITY: _of_field(layout.PRIORITY),
     MetaKey.L4PROTO: _of_field(layout.L4PROTO),
     MetaKey.MARK: _Term("meta mark", 4, MARK),
+    MetaKey.IIFNAME: _Term("iifname", layout.IFNAME_SIZE, IFNAME),
 }
 _SPOTS: Mapping[Family, tuple[_Spot, ...]] = {
     family: (

@@ -22,8 +22,8 @@ _ROOT = 0xFFFFFFFF
 _PROTOCOLS = {number: protocol.value for protocol, number in layout.PROTOCOL_NUMBERS.items()}
 """nft asks /etc/protocols, and prints numbers where a machine has none; these names are the same everywhere."""
 
-MARK, CT_STATUS, ROUTE = 19, 28, 38
-"""nft's numbers of types (enum datatypes), as in `layout`: TYPE_MARK, TYPE_CT_STATUS, TYPE_FIB_ADDR."""
+MARK, CT_STATUS, ROUTE, IFNAME = 19, 28, 38, 41
+"""nft's numbers of types (enum datatypes), as in `layout`: TYPE_MARK, TYPE_CT_STATUS, TYPE_FIB_ADDR, TYPE_IFNAME."""
 
 
 def format_element(spec: SetSpec, key: bytes, value: Value) -> str:
@@ -129,6 +129,18 @@ def _format_number(data: bytes) -> str:
 
 def format_mark(data: bytes) -> str:
     return f"0x{int.from_bytes(data, sys.byteorder):08x}"
+
+
+def format_interface(data: bytes) -> str:
+    """A link's name, or how names begin where there are fewer bytes than a name has. Raises ValueError for neither."""
+    name = data.rstrip(b"\0").decode("ascii")
+    if not name or not name.isprintable() or '"' in name or len(data) > layout.IFNAME_SIZE:
+        raise ValueError(f"no link's name: {data!r}")
+    if len(data) < layout.IFNAME_SIZE:
+        if len(name) < len(data):
+            raise ValueError(f"no beginning of a link's name: {data!r}")
+        name += "*"
+    return f'"{name}"'
 
 
 def _format_class(data: bytes) -> str:
