@@ -1,6 +1,6 @@
 """The iptables rules, run by our interpreter, do to packets what `evaluate` says.
 
-Where kube-proxy's own rules differ from the specification, kube-proxy's are kept and the difference stands here.
+Where kube-proxy's own rules differ from the specification, kube-proxy's are kept: `corner` says where.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
+from fairway.dataplane.ipt.corners import corner
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import endpoint_chain
 from fairway.dataplane.ipt.run import run
 from fairway.flow.packet import Packet
 from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator
-from fairway.plan.model import DoorKind, Plan, Refusal, RejectReason
 from fairway.plan.options import Mode
 from tests.agree.fates import answer_of, assert_same
 from tests.agree.strategies import Case, cases, packets
@@ -28,14 +28,14 @@ IPV4_ROWS = [(case, row) for case, row in ROWS if CASES[case]["proxy"]["ipFamily
 def test_every_generated_packet_meets_the_same_fate() -> None:
     seen: set[Disposition] = set()
 
-    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=800, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(cases(), packets())
     def check(case: Case, packet: Packet) -> None:
         evaluator = Evaluator(case.plan())
         expected = evaluator.evaluate(packet)
         event(expected.disposition.value)
         seen.add(expected.disposition)
-        if kube_proxy_differs(evaluator, packet):
+        if corner(evaluator, packet):
             return
         assert_same(expected, run(lower(evaluator.plan), packet, is_own=evaluator.is_own))
 
@@ -48,7 +48,7 @@ def test_every_generated_packet_meets_the_same_fate() -> None:
 def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, packet: Packet) -> None:
     evaluator = Evaluator(case.plan())
     opening = evaluator.opening(packet)
-    if opening is None or kube_proxy_differs(evaluator, packet):
+    if opening is None or corner(evaluator, packet):
         return
     for backend in opening.port.cluster:
         expected = evaluator.evaluate(packet, remembered=backend)
@@ -57,37 +57,6 @@ def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, pa
         branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own, remembered=remembered)
 
         assert_same(expected, branches)
-
-
-def kube_proxy_differs(evaluator: Evaluator, packet: Packet) -> bool:
-    """The corners where kube-proxy's iptables rules are not the specification.
-
-    1. It refuses a node port without backends on every local address, also where node ports are not open.
-    2. Without any endpoint it rejects also those whom loadBalancerSourceRanges keeps out: the sender learns sooner.
-    3. What the node itself sends to an external address is refused only where it comes back in: KUBE-EXTERNAL-SERVICES
-       is not called from OUTPUT, so it leaves for an address that is not the node's own.
-    """
-    opening = evaluator.opening(packet)
-    if opening is None:
-        return evaluator.is_own(packet.destination) and _has_refused_node_port(evaluator.plan, packet)
-    door = opening.door
-    refused = isinstance(door.ways[evaluator.source_of(packet)].outcome, Refusal)
-    if refused and packet.from_node and door.kind is not DoorKind.CLUSTER_IP:
-        return not evaluator.is_own(packet.destination)
-    return door.allowed_sources is not None and all(
-        isinstance(way.outcome, Refusal) and way.outcome.reason is RejectReason.NO_ENDPOINTS
-        for way in door.ways.values()
-    )
-
-
-def _has_refused_node_port(plan: Plan, packet: Packet) -> bool:
-    return any(
-        isinstance(way.outcome, Refusal)
-        for port in plan.ports
-        for door in port.doors
-        if (door.kind, door.port, door.protocol) == (DoorKind.NODE_PORT, packet.port, packet.protocol)
-        for way in door.ways.values()
-    )
 
 
 @pytest.mark.parametrize("place", IPV4_ROWS, ids=row_id)
@@ -103,7 +72,7 @@ def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[i
     branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own)
     if CASES[case]["proxy"]["mode"] == "iptables":
         assert answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
-    elif not kube_proxy_differs(evaluator, packet):
+    elif not corner(evaluator, packet):
         assert_same(evaluator.evaluate(packet), branches)
 
 

@@ -1,6 +1,6 @@
 """The nf_tables rules, run by our interpreter, do to packets what `evaluate` says, in both address families.
 
-Nothing but one corner is left out, and `rules_differ` says which.
+Nothing but one corner is left out, and `corner` says which.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fairway.base.addresses import Family
+from fairway.dataplane.ipt.corners import corner as iptables_corner
 from fairway.dataplane.ipt.lower import lower as lower_to_iptables
 from fairway.dataplane.ipt.run import run as run_iptables
 from fairway.dataplane.nft.affinity import Sticky
+from fairway.dataplane.nft.corners import corner
 from fairway.dataplane.nft.layout import MASQUERADE_MARK
 from fairway.dataplane.nft.lower import lower
 from fairway.dataplane.nft.run import Branch, run
 from fairway.flow.packet import Packet
 from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator
-from fairway.plan.model import Backend, Backends, DoorKind, ServicePort
+from fairway.plan.model import Backend, ServicePort
 from fairway.plan.options import Mode
 from tests.agree.fates import answer_of, assert_same
 from tests.agree.strategies import HEALTH_PORT, Case, cases, packet_in_ipv6, packets
-from tests.agree.test_ipt import kube_proxy_differs
 from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
 
 FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.api_name)
@@ -47,21 +48,6 @@ def send(plane: Evaluator, packet: Packet, **options: Any) -> tuple[Branch, ...]
     return run(lower(plane.plan), packet, is_own=plane.is_own, **options)
 
 
-def rules_differ(plane: Evaluator, packet: Packet) -> bool:
-    """The corner where the rules are not the specification.
-
-    An endpoint of another node that calls itself through a clusterIP, by way of this node, keeps its address: the set
-    of hairpins holds only this node's endpoints for clusterIPs, since pods of others meet their own node's rules.
-    """
-    opening = plane.opening(packet)
-    if opening is None or opening.door.kind is not DoorKind.CLUSTER_IP:
-        return False
-    way = opening.door.ways[plane.source_of(packet)]
-    if way.masquerade or not isinstance(way.outcome, Backends):
-        return False
-    return any(choice.address == packet.source and not choice.local for choice in way.outcome.choices)
-
-
 @FAMILIES
 def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
     seen: set[Disposition] = set()
@@ -73,7 +59,7 @@ def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
         plane = evaluator(case)
         expected = plane.evaluate(packet)
         seen.add(expected.disposition)
-        if not rules_differ(plane, packet):
+        if not corner(plane, packet):
             assert_same(expected, send(plane, packet))
 
     check()
@@ -88,7 +74,7 @@ def test_a_remembered_backend_is_kept_where_the_port_has_affinity(family: Family
     case, packet = in_family(family, case, packet)
     plane = evaluator(case)
     opening = plane.opening(packet)
-    if opening is None or rules_differ(plane, packet):
+    if opening is None or corner(plane, packet):
         return
     for backend in opening.port.cluster:
         expected = plane.evaluate(packet, remembered=backend)
@@ -124,7 +110,7 @@ def test_both_data_planes_and_the_specification_agree_on_one_plan(case: Case, pa
         plane = Evaluator(case.plan(mode=mode))
         expected = plane.evaluate(packet)
         guarded = plane.opening(packet) is None and expected.disposition is not Disposition.NONE
-        if guarded or packet.port == HEALTH_PORT or rules_differ(plane, packet) or kube_proxy_differs(plane, packet):
+        if guarded or packet.port == HEALTH_PORT or corner(plane, packet) or iptables_corner(plane, packet):
             continue
         by_iptables = run_iptables(lower_to_iptables(plane.plan), packet, is_own=plane.is_own)
         assert_same(expected, send(plane, packet))
@@ -144,7 +130,7 @@ def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[i
     branches = send(plane, packet)
     if CASES[case]["proxy"]["mode"] == "nftables":
         assert answer_of(branches, flow["expect"]) == expected_answer(flow["expect"])
-    if not rules_differ(plane, packet):
+    if not corner(plane, packet):
         assert_same(plane.evaluate(packet), branches)
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from fairway.api.codec import decode_cluster
 from fairway.base.addresses import IPAddress
+from fairway.cluster.verify.places import write_settings
+from fairway.cluster.verify.wire import Seen, Wire, wire
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Disposition, Trace
 from fairway.plan.assembly import Assembly
 from fairway.plan.compile import compile_service, group_slices
 from fairway.plan.model import Plan
 from fairway.plan.options import Mode, Options, parse_options, view_node
-from tests.kernel.wire import Seen, Wire, wire
 
 NODE, NODE_ADDRESS = "node-1", "172.18.0.1"
 CLIENT, STRANGER = "203.0.113.7", "198.51.100.9"
@@ -105,10 +106,15 @@ def all_packets(plan: Plan) -> Iterator[Packet]:
                 yield replace(packet, source=loopback, destination=loopback, from_node=True)
 
 
+LOCALNET = {"net/ipv4/conf/all/route_localnet": "1"}
+"""What the agent sets for node ports at 127.0.0.1."""
+
+
 @contextmanager
 def wired() -> Iterator[Wire]:
     """A node with two pods, a client and a stranger; the far pod is one more host beside it, and all that counts."""
     with wire() as node:
+        write_settings(LOCALNET)
         node.own(NODE_ADDRESS)
         for address in (CLIENT, STRANGER, LOCAL_POD, FAR_POD):
             node.link(address, NODE_ADDRESS)
@@ -129,6 +135,8 @@ def is_as_expected(seen: Seen, expected: Iterable[Trace], is_own: Callable[[IPAd
 
 
 def _is_this(seen: Seen, trace: Trace, is_own: Callable[[IPAddress], bool]) -> bool:
+    if seen.fault:
+        return False
     if trace.disposition in (Disposition.ACCEPT, Disposition.NONE):
         return seen.disposition is Disposition.NONE and seen.peer in (None, trace.packet.source)
     if seen.disposition is not trace.disposition or not trace.candidates:

@@ -18,7 +18,7 @@ from fairway.cluster.bench.kubeproxy_shape import nftables_text
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.planes import Plane, load
 from fairway.cluster.bench.program import ProgramOptions, bench_program
-from fairway.cluster.bench.scratch import in_child_of, in_scratch, network
+from fairway.cluster.scratch import in_child_of, in_scratch, network
 from tests.cluster.bench.fakes import FakeTarget
 from tests.cluster.bench.nft import commanded, listed
 from tests.cluster.bench.test_objects import plan_of

@@ -13,8 +13,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fairway.base.addresses import IPAddress
+from fairway.cluster.verify.places import write_settings
+from fairway.cluster.verify.wire import Seen, Wire, wire
 from fairway.dataplane.ipt.backend import IptablesBackend, Variant
+from fairway.dataplane.ipt.corners import corner as ipt_corner
 from fairway.dataplane.nft.backend import NftBackend
+from fairway.dataplane.nft.corners import corner as nft_corner
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Disposition, Trace
 from fairway.plan.assembly import Assembly
@@ -22,11 +26,8 @@ from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Backend, PortName
 from fairway.plan.options import Mode, parse_options
 from tests.agree.strategies import AIMS, NODE, NODE_ADDRESSES, Case, cases
-from tests.agree.test_ipt import kube_proxy_differs
-from tests.agree.test_nft import rules_differ
-from tests.kernel.cluster import assembly_of, is_as_expected
+from tests.kernel.cluster import LOCALNET, assembly_of, is_as_expected
 from tests.kernel.namespaces import in_namespaces
-from tests.kernel.wire import Seen, Wire, wire
 
 pytestmark = pytest.mark.kernel
 
@@ -66,6 +67,7 @@ class Memory:
 def wired() -> Iterator[Wire]:
     """The cluster that the cases are of: every address a source, every endpoint a server."""
     with wire() as node:
+        write_settings(LOCALNET)
         for address in NODE_ADDRESSES:
             node.own(address)
         for address in HOSTS:
@@ -130,8 +132,8 @@ def meet(mode: Mode, apply: Callable[[Assembly], object]) -> tuple[list[str], Co
             apply(assembly)
             memory = Memory()
             for packet in packets_to(evaluator, Random(number)):
-                differs = rules_differ if mode is Mode.NFTABLES else kube_proxy_differs
-                if differs(evaluator, packet):
+                corner = nft_corner if mode is Mode.NFTABLES else ipt_corner
+                if corner(evaluator, packet):
                     continue
                 expected = memory.expected(evaluator, packet)
                 seen = node.send(packet)

@@ -15,9 +15,11 @@ import pytest
 from msgspec import structs
 
 from fairway.base.addresses import IPAddress
+from fairway.cluster.verify.wire import PATIENCE_S, Call, Seen, Wire
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.affinity import Sticky
 from fairway.dataplane.nft.backend import NftBackend
+from fairway.dataplane.nft.corners import corner
 from fairway.dataplane.nft.layout import MASQUERADE_MARK
 from fairway.dataplane.nft.ruleset import TABLE, SetSpec
 from fairway.flow.packet import Packet, Protocol
@@ -54,7 +56,6 @@ from fairway.plan.assembly import Assembly
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Backend
 from fairway.plan.options import Mode
-from tests.agree.test_nft import rules_differ
 from tests.kernel.cluster import (
     CLIENT,
     FAR_POD,
@@ -72,7 +73,6 @@ from tests.kernel.cluster import (
     wired,
 )
 from tests.kernel.namespaces import in_namespaces
-from tests.kernel.wire import PATIENCE_S, Call, Seen, Wire
 
 pytestmark = pytest.mark.kernel
 
@@ -112,7 +112,7 @@ def test_real_packets_meet_what_evaluate_says() -> None:
                         node.serve("127.0.0.1", door.port, door.protocol)
             NftBackend().apply(cluster, None)
             for packet in all_packets(evaluator.plan):
-                if rules_differ(evaluator, packet):
+                if corner(evaluator, packet):
                     continue
                 expected = evaluator.evaluate(packet)
                 seen = node.send(packet)

@@ -11,24 +11,27 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from types import TracebackType
 from typing import Any
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 _RTM_NEWLINK, _RTM_DELLINK = 16, 17
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+_RTM_NEWNEIGH = 28
 _RT_TABLE_MAIN = 254
 _RTPROT_STATIC = 4
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
 _RTN_UNICAST = 1
-_IFA_F_NOPREFIXROUTE = 0x200
+_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
+_NUD_PERMANENT = 0x80
 _IFF_UP = 1
-"""linux/rtnetlink.h, linux/if_addr.h, linux/if.h"""
+"""linux/rtnetlink.h, linux/if_addr.h, linux/neighbour.h, linux/if.h"""
 
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 _NLMSG_ERROR = 2
@@ -72,22 +75,29 @@ def new_veth(
     *,
     peer: str,
     peer_pid: int | None = None,
+    peer_namespace: int | None = None,
+    mac: str | None = None,
     peer_mac: str | None = None,
     master: int | None = None,
     up: bool = False,
 ) -> Request:
-    """Make a pair of links, the peer in the network namespace of a process.
+    """Make a pair of links, the peer in the network namespace of a process or of a descriptor.
 
-    peer_pid: None for the same namespace. master: index of the bridge `name` becomes a port of.
+    peer_pid, peer_namespace: None for the same namespace. mac, peer_mac: None for ones that the kernel draws. master:
+    index of the bridge `name` becomes a port of.
     """
     far: list[tuple[str, Any]] = [("IFLA_IFNAME", peer)]
     if peer_mac is not None:
         far.append(("IFLA_ADDRESS", peer_mac))
     if peer_pid is not None:
         far.append(("IFLA_NET_NS_PID", peer_pid))
+    if peer_namespace is not None:
+        far.append(("IFLA_NET_NS_FD", peer_namespace))
     # The peer cannot be made up from the start: its driver wants the pair complete for that (veth_open, ENOTCONN).
     pair = {"attrs": [("VETH_INFO_PEER", {"attrs": far})]}
-    near = [] if master is None else [("IFLA_MASTER", master)]
+    near: list[tuple[str, Any]] = [] if master is None else [("IFLA_MASTER", master)]
+    if mac is not None:
+        near.append(("IFLA_ADDRESS", mac))
     return _create_link(name, "veth", pair, attributes=near, up=up)
 
 
@@ -102,18 +112,24 @@ def set_link(name: str, *, up: bool) -> Request:
     return _encode(ifinfmsg, _RTM_NEWLINK, 0, flags=flags, change=_IFF_UP, attrs=[("IFLA_IFNAME", name)])
 
 
-def address(link: int, value: IPv4Interface, *, present: bool, prefix_route: bool = True) -> Request:
-    """Give the link of that index an address, or take it away. prefix_route: let the kernel add its network's route."""
+def address(link: int, value: IPv4Interface | IPv6Interface, *, present: bool, prefix_route: bool = True) -> Request:
+    """Give the link of that index an address, or take it away. prefix_route: let the kernel add its network's route.
+
+    An address of IPv6 is there at once: nobody is asked whether it is another's too.
+    """
     attributes: list[tuple[str, Any]] = [("IFA_LOCAL", str(value.ip)), ("IFA_ADDRESS", str(value.ip))]
-    if value.network.prefixlen < 31:
+    if isinstance(value, IPv4Interface) and value.network.prefixlen < 31:
         attributes.append(("IFA_BROADCAST", str(value.network.broadcast_address)))
+    flags = _IFA_F_NODAD if isinstance(value, IPv6Interface) else 0
     if not prefix_route:
-        attributes.append(("IFA_FLAGS", _IFA_F_NOPREFIXROUTE))
+        flags |= _IFA_F_NOPREFIXROUTE
+    if flags:
+        attributes.append(("IFA_FLAGS", flags))
     return _encode(
         ifaddrmsg,
         _RTM_NEWADDR if present else _RTM_DELADDR,
         _creating(present),
-        family=socket.AF_INET,
+        family=_family(value),
         prefixlen=value.network.prefixlen,
         index=link,
         attrs=attributes,
@@ -121,11 +137,11 @@ def address(link: int, value: IPv4Interface, *, present: bool, prefix_route: boo
 
 
 def route(
-    destination: IPv4Network,
+    destination: IPv4Network | IPv6Network,
     *,
-    via: IPv4Address | None = None,
+    via: IPv4Address | IPv6Address | None = None,
     link: int | None = None,
-    source: IPv4Address | None = None,
+    source: IPv4Address | IPv6Address | None = None,
     present: bool = True,
 ) -> Request:
     """A route of the main table through a neighbour, or straight to a link; or its removal."""
@@ -142,13 +158,26 @@ def route(
         rtmsg,
         _RTM_NEWROUTE if present else _RTM_DELROUTE,
         _creating(present),
-        family=socket.AF_INET,
+        family=_family(destination),
         dst_len=destination.prefixlen,
         table=_RT_TABLE_MAIN,
         proto=_RTPROT_STATIC,
         scope=_RT_SCOPE_LINK if via is None else _RT_SCOPE_UNIVERSE,
         type=_RTN_UNICAST,
         attrs=attributes,
+    )
+
+
+def neighbour(link: int, host: IPv4Address | IPv6Address, mac: str) -> Request:
+    """Let the link know for good where a host beside it is, so that nobody has to be asked."""
+    return _encode(
+        ndmsg,
+        _RTM_NEWNEIGH,
+        _creating(True),
+        family=_family(host),
+        ifindex=link,
+        state=_NUD_PERMANENT,
+        attrs=[("NDA_DST", str(host)), ("NDA_LLADDR", mac)],
     )
 
 
@@ -203,6 +232,10 @@ def _create_link(
     flags = _IFF_UP if up else 0
     attrs = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", info), *attributes]
     return _encode(ifinfmsg, _RTM_NEWLINK, _creating(True), flags=flags, change=flags, attrs=attrs)
+
+
+def _family(value: IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> int:
+    return socket.AF_INET if value.version == 4 else socket.AF_INET6
 
 
 def _creating(present: bool) -> int:

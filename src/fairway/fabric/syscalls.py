@@ -24,6 +24,11 @@ _SIOCSIFFLAGS = 0x8914
 _IFREQ_FLAGS = struct.Struct("16sH22x")
 """struct ifreq with ifr_flags (linux/if.h), linux/sockios.h for the requests."""
 
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_GLINK = 0x0A
+_IFREQ_POINTER = struct.Struct("16sP16x")
+"""struct ifreq with ifr_data (linux/if.h), linux/sockios.h, linux/ethtool.h."""
+
 _SIGINFO = struct.Struct("=IiIII108x")
 """struct signalfd_siginfo: signo, errno, code, pid, uid, and the rest of its 128 bytes (linux/signalfd.h)."""
 
@@ -165,6 +170,17 @@ def set_loopback_up() -> None:
         request = _IFREQ_FLAGS.pack(b"lo", 0)
         _, flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", flags | _IFF_UP))
+
+
+def settle_link(name: str) -> None:
+    """Wait until a link of the caller's network namespace whose peer is up carries packets.
+
+    The kernel gets a link ready that was up before its peer when it finds the time, and loses what is sent until then;
+    unless it is asked for the link's state, which does that at once (linkwatch_sync_dev in net/core/link_watch.c).
+    """
+    question = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_GLINK, 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCETHTOOL, _IFREQ_POINTER.pack(name.encode(), ctypes.addressof(question)))
 
 
 def kernel_setting(name: str) -> str | None:

@@ -25,8 +25,8 @@ from fairway.cluster.bench.figures import percentile, ratio, rounded
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.planes import Plane, load, version, why_not
 from fairway.cluster.bench.program_target import MakeTarget, nftables_target
-from fairway.cluster.bench.scratch import in_child_of, in_scratch
 from fairway.cluster.bench.wires import MOST_NODES, NodeWire, Wires, wired
+from fairway.cluster.scratch import in_child_of, in_scratch
 from fairway.flow.packet import Protocol
 
 ROUTE, CLUSTER_IP, NODE_PORT = "route", "clusterIP", "nodePort"

@@ -12,7 +12,7 @@ from fairway.cluster.bench import objects
 from fairway.cluster.bench.kubeproxy_shape import iptables_text, nftables_text
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.program_target import MakeTarget, nftables_target
-from fairway.cluster.bench.scratch import find_program
+from fairway.cluster.scratch import find_program
 from fairway.fabric.syscalls import die_with_parent
 from fairway.plan.assembly import assemble_plan
 from fairway.plan.compile import compile_service

@@ -25,7 +25,7 @@ from fairway.cluster.bench.figures import exponent, percentile, ratio, rounded
 from fairway.cluster.bench.objects import Known, Shape
 from fairway.cluster.bench.planes import Plane, load, why_not
 from fairway.cluster.bench.program_target import MakeTarget, Sent, Target, nftables_target
-from fairway.cluster.bench.scratch import in_scratch
+from fairway.cluster.scratch import in_scratch
 from fairway.plan.compile import compile_service
 from fairway.plan.options import NodeView
 

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from threading import Thread
 
-from fairway.cluster.bench.scratch import network
+from fairway.cluster.scratch import network
 from fairway.fabric.namespaces import in_network_of
 from fairway.fabric.rtnl import RouteSocket, address, new_veth, route, set_link
 

@@ -1,6 +1,6 @@
-"""Where a bench works: network namespaces of its own, each held by a forked child and gone with it.
+"""Where a bench or a proof works: network namespaces of its own, each held by a forked child and gone with it.
 
-Nothing of the machine's own network is touched, however a bench ends: a child dies with its parent, and the kernel
+Nothing of the machine's own network is touched, however the work ends: a child dies with its parent, and the kernel
 takes a namespace away with its last process. As an ordinary user the child is root of a user namespace.
 """
 
@@ -75,7 +75,7 @@ def _in_child(enter: Callable[[], None], function: Callable[[], T]) -> T:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     if not told:
-        raise RuntimeError("a child of the bench was killed")
+        raise RuntimeError("a child in a scratch namespace was killed")
     error, value = pickle.loads(told)  # noqa: S301 - from our own child
     if error is not None:
         raise error
@@ -93,7 +93,7 @@ def _tell(writing: int, enter: Callable[[], None], function: Callable[[], object
         # As a plain one: a subclass may not pickle, and nobody tells them apart.
         outcome = FairwayError(str(error)), None
     except Exception:
-        outcome = RuntimeError(f"in a child of the bench:\n{traceback.format_exc()}"), None
+        outcome = RuntimeError(f"in a scratch namespace:\n{traceback.format_exc()}"), None
     with open(writing, "wb") as answer:
         answer.write(pickle.dumps(outcome))
     return 0
@@ -124,7 +124,7 @@ def network(begin: Callable[[], object] = lambda: None) -> Iterator[int]:
     try:
         with open(reading, "rb") as ready:
             if ready.read() != _HELD:
-                raise RuntimeError("a network namespace of the bench could not be made")
+                raise RuntimeError("a scratch network namespace could not be made")
         yield holder
     finally:
         os.kill(holder, signal.SIGKILL)
