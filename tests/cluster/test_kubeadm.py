@@ -52,6 +52,10 @@ def test_without_any_nothing_is_told() -> None:
         ('mode: ""', ProxySettings()),
         ("mode: iptables\niptables: {masqueradeAll: true, localhostNodePorts: false}", (True, False)),
         ("mode: nftables\niptables: {masqueradeAll: true}", (False, True)),
+        (
+            "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}",
+            ProxySettings(detect_local_mode="BridgeInterface", bridge_interface="cni0"),
+        ),
         ("nodePortAddresses: [primary]", ("primary",)),
         ("nodePortAddresses: null", ()),
     ],

@@ -15,7 +15,7 @@ from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.cluster.kubeadm import ProxySettings, settings_of
 from fairway.cluster.objects import Source, read_objects
-from fairway.plan.options import Mode, Options, parse_options
+from fairway.plan.options import LocalMode, Mode, Options, parse_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +42,9 @@ class NodeFlags:
     node_port_addresses: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
     masquerade_all: bool = False
+    detect_local_mode: str = ""
+    bridge_interface: str = ""
+    interface_name_prefix: str = ""
 
     def options(self, told: ProxySettings, *, family: Family | None = None, mode: Mode | None = None) -> Options:
         """The options of a node's proxy. family, mode: win over the flags; without any the rules are nftables' of IPv4.
@@ -57,6 +60,9 @@ class NodeFlags:
             masquerade_all=self.masquerade_all or told.masquerade_all,
             localhost_node_ports=told.localhost_node_ports,
             service_cidrs=self.service_cidrs or told.service_cidrs,
+            detect_local_mode=self.detect_local_mode or told.detect_local_mode,
+            bridge_interface=self.bridge_interface or told.bridge_interface,
+            interface_name_prefix=self.interface_name_prefix or told.interface_name_prefix,
         )
 
 
@@ -125,6 +131,20 @@ def node_flags(function: F) -> F:
         help="A network of clusterIPs: in mode nftables what no Service has there is dropped.",
     )
     @click.option("--masquerade-all", is_flag=True, help="Rewrite the source of everything sent to a clusterIP.")
+    @click.option(
+        "--detect-local-mode",
+        type=click.Choice([mode.value for mode in LocalMode]),
+        help="How pods are told from other sources. [default: ClusterCIDR]",
+    )
+    @click.option(
+        "--pod-bridge-interface", default="", metavar="LINK", help="The bridge of pods: mode BridgeInterface."
+    )
+    @click.option(
+        "--pod-interface-name-prefix",
+        default="",
+        metavar="PREFIX",
+        help="How the links of pods begin: mode InterfaceNamePrefix.",
+    )
     @functools.wraps(function)
     def wrapped(
         *args: Any,
@@ -135,6 +155,9 @@ def node_flags(function: F) -> F:
         nodeport_addresses: tuple[str, ...],
         service_cidr: tuple[str, ...],
         masquerade_all: bool,
+        detect_local_mode: str | None,
+        pod_bridge_interface: str,
+        pod_interface_name_prefix: str,
         **kwargs: Any,
     ) -> Any:
         flags = NodeFlags(
@@ -145,6 +168,9 @@ def node_flags(function: F) -> F:
             node_port_addresses=nodeport_addresses,
             service_cidrs=service_cidr,
             masquerade_all=masquerade_all,
+            detect_local_mode=detect_local_mode or "",
+            bridge_interface=pod_bridge_interface,
+            interface_name_prefix=pod_interface_name_prefix,
         )
         return function(*args, flags=flags, **kwargs)
 

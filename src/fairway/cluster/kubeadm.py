@@ -34,6 +34,9 @@ class ProxySettings:
     service_cidrs: tuple[str, ...] = ()
     masquerade_all: bool = False
     localhost_node_ports: bool = True
+    detect_local_mode: str = ""
+    bridge_interface: str = ""
+    interface_name_prefix: str = ""
 
 
 def settings_of(objects: Iterable[Object], service_cidrs: Iterable[ServiceCIDR] = ()) -> ProxySettings:
@@ -53,6 +56,9 @@ def settings_of(objects: Iterable[Object], service_cidrs: Iterable[ServiceCIDR] 
         service_cidrs=cidrs or _split(cluster.part("networking").text("serviceSubnet")),
         masquerade_all=of_mode.flag("masqueradeAll", default=False),
         localhost_node_ports=proxy.part("iptables").flag("localhostNodePorts", default=True),
+        detect_local_mode=proxy.text("detectLocalMode"),
+        bridge_interface=proxy.part("detectLocal").text("bridgeInterface"),
+        interface_name_prefix=proxy.part("detectLocal").text("interfaceNamePrefix"),
     )
 
 
