@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from fairway.api.codec import decode_cluster
@@ -69,6 +70,13 @@ def packet_in_ipv6(packet: Packet) -> Packet:
     """The same packet in the cluster's `in_ipv6`."""
     source, destination = (ip_address(_in_ipv6(str(each))) for each in (packet.source, packet.destination))
     return replace(packet, source=source, destination=destination)
+
+
+FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.api_name)
+
+
+def in_family(family: Family, case: Case, packet: Packet) -> tuple[Case, Packet]:
+    return (case, packet) if family is Family.IPV4 else (case.in_ipv6(), packet_in_ipv6(packet))
 
 
 _IPV4 = re.compile(r"\b(\d+\.\d+\.\d+\.\d+)(/\d+)?")

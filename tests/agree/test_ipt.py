@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt.corners import corner
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import endpoint_chain
@@ -19,18 +20,18 @@ from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.options import Mode
 from tests.agree.fates import answer_of, assert_same
-from tests.agree.strategies import Case, cases, packets
+from tests.agree.strategies import FAMILIES, Case, cases, in_family, packets
 from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
 
-IPV4_ROWS = [(case, row) for case, row in ROWS if CASES[case]["proxy"]["ipFamily"] == "IPv4"]
 
-
-def test_every_generated_packet_meets_the_same_fate() -> None:
+@FAMILIES
+def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
     seen: set[Disposition] = set()
 
-    @settings(max_examples=800, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=800, suppress_health_check=[HealthCheck.too_slow])
     @given(cases(), packets())
     def check(case: Case, packet: Packet) -> None:
+        case, packet = in_family(family, case, packet)
         evaluator = Evaluator(case.plan())
         expected = evaluator.evaluate(packet)
         event(expected.disposition.value)
@@ -43,9 +44,11 @@ def test_every_generated_packet_meets_the_same_fate() -> None:
     assert seen == set(Disposition)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(cases(), packets())
-def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, packet: Packet) -> None:
+@FAMILIES
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases(), packet=packets())
+def test_a_remembered_backend_is_kept_where_the_port_has_affinity(family: Family, case: Case, packet: Packet) -> None:
+    case, packet = in_family(family, case, packet)
     evaluator = Evaluator(case.plan())
     opening = evaluator.opening(packet)
     if opening is None or corner(evaluator, packet):
@@ -59,7 +62,7 @@ def test_a_remembered_backend_is_kept_where_the_port_has_affinity(case: Case, pa
         assert_same(expected, branches)
 
 
-@pytest.mark.parametrize("place", IPV4_ROWS, ids=row_id)
+@pytest.mark.parametrize("place", ROWS, ids=row_id)
 def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[int, int]) -> None:
     """The rows of kube-proxy's iptables mode hold without exception; those of its nftables mode as that mode has them.
 
@@ -76,6 +79,6 @@ def test_a_recorded_packet_meets_the_fate_it_has_under_kube_proxy(place: tuple[i
         assert_same(evaluator.evaluate(packet), branches)
 
 
-def test_every_ipv4_row_of_the_recorded_packets_is_run() -> None:
-    modes = Counter(CASES[case]["proxy"]["mode"] for case, _ in IPV4_ROWS)
-    assert modes == {"iptables": 153, "nftables": 236}
+def test_every_row_of_the_recorded_packets_is_run() -> None:
+    modes = Counter(CASES[case]["proxy"]["mode"] for case, _ in ROWS)
+    assert modes == {"iptables": 153, "nftables": 240}

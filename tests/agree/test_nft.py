@@ -26,10 +26,8 @@ from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Backend, ServicePort
 from fairway.plan.options import Mode
 from tests.agree.fates import answer_of, assert_same
-from tests.agree.strategies import HEALTH_PORT, Case, cases, packet_in_ipv6, packets
+from tests.agree.strategies import FAMILIES, HEALTH_PORT, Case, cases, in_family, packets
 from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
-
-FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.api_name)
 
 OTHERS_MARK = 0xABC0_1234 & ~MASQUERADE_MARK
 """Bits that a network plugin may have set before."""
@@ -38,10 +36,6 @@ OTHERS_MARK = 0xABC0_1234 & ~MASQUERADE_MARK
 def evaluator(case: Case) -> Evaluator:
     """As mode nftables has it."""
     return Evaluator(case.plan(mode=Mode.NFTABLES))
-
-
-def in_family(family: Family, case: Case, packet: Packet) -> tuple[Case, Packet]:
-    return (case, packet) if family is Family.IPV4 else (case.in_ipv6(), packet_in_ipv6(packet))
 
 
 def send(plane: Evaluator, packet: Packet, **options: Any) -> tuple[Branch, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
 from fairway.dataplane.ipt.generation import read_generation
@@ -18,10 +20,14 @@ from fairway.dataplane.ipt.ruleset import Jump, Nfacct, Rule, Table, Verdict, co
 from fairway.dataplane.ipt.text import format_save
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
-from fairway.plan.model import Links, PortName
+from fairway.plan.compile import compile_plan
+from fairway.plan.model import Links, Plan, PortName
+from fairway.plan.options import parse_options
 from tests.dataplane.ipt.golden import RECORDED, SCENARIOS, Recorded, normal
 from tests.dataplane.ipt.test_diff import filled
+from tests.dataplane.nft.build import AFFINITY, LOCAL, NODE6, SLICE6, service6
 from tests.kernel.namespaces import in_namespaces
+from tests.plan.objects import service
 
 pytestmark = pytest.mark.kernel
 
@@ -56,6 +62,11 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 
 def save(variant: Variant, *arguments: str) -> str:
     program = f"iptables-{variant.value}-save"
+    return subprocess.run([program, *arguments], check=True, capture_output=True).stdout.decode()
+
+
+def save6(variant: Variant, *arguments: str) -> str:
+    program = f"ip6tables-{variant.value}-save"
     return subprocess.run([program, *arguments], check=True, capture_output=True).stdout.decode()
 
 
@@ -122,6 +133,52 @@ def test_links_that_tell_pods_come_back_as_we_print_them(variant: Variant, links
     assert any(" -i " in line for line in printed)
     assert found == printed
     assert not again
+
+
+def plan_in_ipv6(**flags: Any) -> Plan:
+    options = parse_options(**{"family": Family.IPV6, "cluster_cidrs": ["fd00:10::/48"], **flags})
+    spec = {**AFFINITY, **LOCAL, "loadBalancerSourceRanges": ["fd00:18::/64", "2001:db8::/32"]}
+    return compile_plan([service6(**spec), NO_ENDPOINTS6], [SLICE6], NODE6, options=options)
+
+
+NO_ENDPOINTS6 = service("none", clusterIP="fd00:200::9")
+IN_IPV6 = {
+    "pod network": plan_in_ipv6(),
+    "chosen addresses": plan_in_ipv6(node_port_addresses=["fd00:18::/64"]),
+    "links": plan_in_ipv6(detect_local_mode="BridgeInterface", bridge_interface="cni0"),
+    "several pod networks": plan_in_ipv6(cluster_cidrs=["fd00:10::/64,fd00:11::/65"]),
+}
+
+
+@pytest.mark.parametrize("name", IN_IPV6)
+def test_ip6tables_holds_the_very_text_we_print_and_is_cleaned_up(variant: Variant, name: str) -> None:
+    def child() -> tuple[list[str], list[str], bool, str]:
+        backend = IptablesBackend(variant, family=Family.IPV6)
+        ruleset = backend.lower(IN_IPV6[name])
+        IptablesBackend(variant).sync(Recorded("nodeport-local", NODE).plan())
+        backend.apply(ruleset)
+        found = [line for table in ("nat", "filter") for line in lines_of(save6(variant, "-t", table))]
+        again = bool(backend.apply(ruleset))
+        backend.cleanup()
+        return found, lines_of(format_save(ruleset, (Table.NAT, Table.FILTER))), again, save6(variant)
+
+    found, printed, again, left = in_namespaces(child)
+    assert found == printed
+    assert not again
+    assert "KUBE" not in left
+
+
+def test_each_family_leaves_the_others_rules_alone(variant: Variant) -> None:
+    def child() -> tuple[bool, bool]:
+        both = IptablesBackend(variant), IptablesBackend(variant, family=Family.IPV6)
+        both[0].sync(Recorded("nodeport-local", NODE).plan())
+        four = lines_of(save(variant))
+        both[1].sync(IN_IPV6["links"])
+        same_after_apply = lines_of(save(variant)) == four
+        both[1].cleanup()
+        return same_after_apply, lines_of(save(variant)) == four
+
+    assert in_namespaces(child) == (True, True)
 
 
 def test_from_any_scenario_to_any_other_equals_the_other_alone(variant: Variant) -> None:

@@ -206,6 +206,7 @@ def test_an_endpoint_on_the_nodes_own_address_is_a_hairpin_for_all_that_the_node
         ("10.0.0.5", {"node_port_addresses": ["172.18.0.0/16"]}, "NONE"),
         ("127.0.0.1", {"node_port_addresses": ["172.18.0.0/16"]}, "NONE"),
         ("127.0.0.1", {"node_port_addresses": ["127.0.0.0/8"]}, BOTH_REWRITTEN),
+        ("127.9.9.9", {"node_port_addresses": ["127.0.0.0/8"]}, "NONE"),
         ("172.18.0.5", {"node_port_addresses": ["primary"]}, BOTH_REWRITTEN),
         ("10.0.0.5", {"node_port_addresses": ["primary"]}, "NONE"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from ipaddress import IPv4Address
 
 from fairway.base.addresses import IPAddress, IPNetwork, format_host
 from fairway.flow.packet import Packet, Protocol
@@ -77,7 +78,10 @@ class Evaluator:
         if address.is_loopback and (address.version == 6 or not self.plan.localhost_node_ports):
             return False
         networks = self.plan.node_port_addresses
-        return networks is None or any(address in network for network in networks)
+        if networks is None:
+            return True
+        # Of loopback a node has the one address, and answers at all the others without having them.
+        return any(address in network for network in networks) and (not address.is_loopback or address == _LOCALHOST)
 
     def source_of(self, packet: Packet) -> Source:
         """The class of the packet's source. That it is a pod's decides first: a node's own address may lie among them.
@@ -158,6 +162,8 @@ def evaluate(plan: Plan, packet: Packet, *, remembered: Backend | None = None) -
     """The fate of one packet; for many packets keep an `Evaluator`."""
     return Evaluator(plan).evaluate(packet, remembered=remembered)
 
+
+_LOCALHOST = IPv4Address("127.0.0.1")
 
 _SOURCE_TEXT = {
     Source.POD: "in the pod network",

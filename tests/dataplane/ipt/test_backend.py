@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fairway.base.addresses import Family
 from fairway.base.errors import Retry, Unsupported
+from fairway.dataplane.ipt.backend import _LEGACY_TABLES as LEGACY_TABLES
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.diff import Batch, diff
 from fairway.dataplane.ipt.frame import Features
@@ -19,6 +21,9 @@ from tests.dataplane.ipt.build import door, plan, port
 from tests.dataplane.ipt.kernel import Kernel
 
 TABLES = (Table.MANGLE, Table.FILTER, Table.NAT)
+FAMILIES = pytest.mark.parametrize(
+    ("family", "program"), [(Family.IPV4, "iptables"), (Family.IPV6, "ip6tables")], ids=["IPv4", "IPv6"]
+)
 RULESET = lower(plan(port(door(DoorKind.NODE_PORT))), Features(nfacct=False))
 
 
@@ -136,28 +141,32 @@ def test_a_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch
         IptablesBackend(Variant.NFT)
 
 
+@FAMILIES
 def test_auto_takes_what_iptables_points_to(
-    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: Family, program: str, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fairway.dataplane.ipt.backend._LEGACY_TABLES", tmp_path / "none")
+    monkeypatch.setitem(LEGACY_TABLES, family, tmp_path / "none")
     for verb in ("save", "restore"):
-        (tmp_path / f"iptables-{verb}").symlink_to(tmp_path / f"iptables-nft-{verb}")
-    IptablesBackend().apply(RULESET)
+        (tmp_path / f"{program}-{verb}").symlink_to(tmp_path / f"iptables-nft-{verb}")
+    IptablesBackend(family=family).apply(RULESET)
     assert programs.calls == ["--noflush -w 5"]
 
 
+@FAMILIES
 @pytest.mark.parametrize(("tables", "legacy"), [("nat\nfilter\n", False), ("nat\nmangle\n", True)])
 def test_auto_follows_the_kubelet_to_the_legacy_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: str, legacy: bool
+    family: Family, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: str, legacy: bool
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("fairway.dataplane.ipt.backend._LEGACY_TABLES", tmp_path / "tables")
+    monkeypatch.setitem(LEGACY_TABLES, family, tmp_path / "tables")
     (tmp_path / "tables").write_text(tables)
     hint = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
-    for name, text in (("iptables-save", ""), ("iptables-legacy-save", hint)):
+    for name, text in ((f"{program}-save", ""), (f"{program}-legacy-save", hint)):
         (tmp_path / name).write_text(f"#!/bin/sh\ncat << END\n{text}END\n")
         (tmp_path / name).chmod(0o755)
-    assert bool(IptablesBackend().observe()) is legacy
+    (tmp_path / f"{program}-restore").symlink_to("/bin/false")
+    (tmp_path / f"{program}-legacy-restore").symlink_to("/bin/false")
+    assert bool(IptablesBackend(family=family).observe()) is legacy
 
 
 EMPTY = lower(plan(), Features(nfacct=False))

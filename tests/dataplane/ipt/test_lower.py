@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -10,9 +11,12 @@ from msgspec.structs import replace
 from fairway.base.addresses import Family
 from fairway.dataplane.ipt.frame import Features
 from fairway.dataplane.ipt.lower import LARGE_CLUSTER_ENDPOINTS, Lowering, lower
+from fairway.dataplane.ipt.names import endpoint_chain
 from fairway.dataplane.ipt.ruleset import Comment, Table
 from fairway.dataplane.ipt.text import format_save
+from fairway.flow.packet import Protocol
 from fairway.plan.model import Backend, Backends, DoorKind, HealthCheck, Links, PortName, Scope, Source
+from fairway.plan.options import Options, parse_options
 from tests.dataplane.ipt.build import (
     CLUSTER_BACKENDS,
     HASH,
@@ -28,6 +32,8 @@ from tests.dataplane.ipt.build import (
     ways,
 )
 from tests.dataplane.ipt.golden import RECORDED, Recorded, normal
+from tests.dataplane.nft.build import NODE6, SLICE6, service6
+from tests.plan.objects import plan_of
 
 TABLES = (Table.NAT, Table.FILTER)
 NOT_PODS = (Source.NODE, Source.ELSEWHERE)
@@ -268,9 +274,97 @@ def test_masquerade_of_pods_only_is_refused() -> None:
         lower(plan(port(door(DoorKind.CLUSTER_IP, ways(masquerade=[Source.POD])))))
 
 
-def test_a_plan_of_another_family_is_refused() -> None:
-    with pytest.raises(ValueError, match="these are the rules of IPv4; the Plan of node-1 is for IPv6"):
-        lower(plan(family=Family.IPV6))
+def chain6(spec: dict[str, Any], chain: str, table: Table = Table.NAT, **flags: Any) -> list[str]:
+    """Of default/web:80 in IPv6, with an endpoint here and one there."""
+    slices = spec.pop("slices", [SLICE6])
+    plan = plan_of(service6(**spec), *slices, options=options6(**flags), on=NODE6)
+    return chain_text(lower(plan), table, chain)
+
+
+def options6(**flags: Any) -> Options:
+    return parse_options(**{"family": Family.IPV6, "cluster_cidrs": ["fd00:10::/48"], **flags})
+
+
+NAME6 = "default/web"
+HASH6 = "LOLE4ISW44XBNF3G"
+LAST = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+ENDPOINTS6 = [
+    endpoint_chain(PortName(namespace="default", service="web", port="", protocol=Protocol.TCP), backend)
+    for backend in (Backend(host="fd00:10:0:1::3", port=8080), Backend(host="fd00:10:0:2::3", port=8080))
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "chain", "table", "rules"),
+    [
+        (
+            {},
+            f"KUBE-SVC-{HASH6}",
+            Table.NAT,
+            [
+                (
+                    f'! -s fd00:10::/48 -d fd00:200::5/128 -p tcp -m comment --comment "{NAME6} cluster IP" -m tcp '
+                    "--dport 80 -j KUBE-MARK-MASQ"
+                ),
+                (
+                    f'-m comment --comment "{NAME6} -> [fd00:10:0:1::3]:8080" -m statistic --mode random --probability '
+                    f"0.50000000000 -j {ENDPOINTS6[0]}"
+                ),
+                f'-m comment --comment "{NAME6} -> [fd00:10:0:2::3]:8080" -j {ENDPOINTS6[1]}',
+            ],
+        ),
+        (
+            {"sessionAffinity": "ClientIP"},
+            ENDPOINTS6[0],
+            Table.NAT,
+            [
+                f'-s fd00:10:0:1::3/128 -m comment --comment "{NAME6}" -j KUBE-MARK-MASQ',
+                (
+                    f'-p tcp -m comment --comment "{NAME6}" -m recent --set --name {ENDPOINTS6[0]} --mask '
+                    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource -m tcp -j DNAT --to-destination "
+                    "[fd00:10:0:1::3]:8080"
+                ),
+            ],
+        ),
+        (
+            {"slices": []},
+            "KUBE-SERVICES",
+            Table.FILTER,
+            [
+                (
+                    f'-d fd00:200::5/128 -p tcp -m comment --comment "{NAME6} has no endpoints" -m tcp --dport 80 '
+                    "-j REJECT --reject-with icmp6-port-unreachable"
+                )
+            ],
+        ),
+        (
+            {},
+            "KUBE-NODEPORTS",
+            Table.NAT,
+            [f'-p tcp -m comment --comment "{NAME6}" -m tcp --dport 30080 -j KUBE-EXT-{HASH6}'],
+        ),
+        ({}, "KUBE-FIREWALL", Table.FILTER, []),
+    ],
+)
+def test_ipv6_has_the_same_rules_with_its_own_words(
+    spec: dict[str, Any], chain: str, table: Table, rules: list[str]
+) -> None:
+    assert chain6(dict(spec), chain, table) == rules
+
+
+@pytest.mark.parametrize(
+    ("addresses", "rules"),
+    [
+        ([], [f"! -d ::1/128 {LAST} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]),
+        (["10.0.0.0/8"], [f"! -d ::1/128 {LAST} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]),
+        (["::1/128", "fd00:18::/64"], [f"-d fd00:18::5/128 {LAST} -j KUBE-NODEPORTS"]),
+        (["::1/128"], []),
+        (["primary"], [f"-d fd00:18::5/128 {LAST} -j KUBE-NODEPORTS"]),
+    ],
+)
+def test_no_node_port_answers_on_the_loopback_address_of_ipv6(addresses: list[str], rules: list[str]) -> None:
+    found = chain6({}, "KUBE-SERVICES", node_port_addresses=addresses, node_addresses=["fd00:18::5", "::1"])
+    assert [rule for rule in found if "last rule" in rule] == rules
 
 
 def test_a_service_port_that_stayed_keeps_the_very_same_rules() -> None:

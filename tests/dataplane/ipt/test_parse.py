@@ -93,7 +93,6 @@ def test_every_recorded_rule_is_read_and_printed_unchanged(recorded: Recorded) -
         "-m comment",
         "-m",
         "! -p tcp -j DROP",
-        "-s fe80::/64 -j DROP",
     ],
 )
 def test_a_rule_that_says_more_than_our_types_is_foreign(line: str) -> None:

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.parse import parse_rule
 from fairway.dataplane.ipt.ruleset import (
@@ -21,6 +22,7 @@ from fairway.dataplane.ipt.ruleset import (
     Nfacct,
     RecentCheck,
     RecentSet,
+    Reject,
     Rule,
     SetXmark,
     Side,
@@ -64,7 +66,24 @@ WORDS = [
         ),
         "-d 10.200.1.1/32 ! -i veth+ -p tcp -j X",
     ),
-    (Rule(target=Verdict.REJECT), "-j REJECT --reject-with icmp-port-unreachable"),
+    (Rule(target=Reject()), "-j REJECT --reject-with icmp-port-unreachable"),
+    (Rule(target=Reject(Family.IPV6)), "-j REJECT --reject-with icmp6-port-unreachable"),
+    (
+        Rule(target=Jump("X"), source=Address(ip_network("fd00::1/128"), negated=True)),
+        "! -s fd00::1/128 -j X",
+    ),
+    (Rule(target=Dnat(ip_address("fd00:10:0:1::3"), 8080)), "-j DNAT --to-destination [fd00:10:0:1::3]:8080"),
+    (
+        Rule(target=Jump("X"), matches=(RecentCheck("KUBE-SEP-A", 90, Family.IPV6),)),
+        (
+            "-m recent --rcheck --seconds 90 --reap --name KUBE-SEP-A --mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+            "--rsource -j X"
+        ),
+    ),
+    (
+        Rule(target=Jump("X"), matches=(RecentSet("KUBE-SEP-A", Family.IPV6),)),
+        "-m recent --set --name KUBE-SEP-A --mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource -j X",
+    ),
     (
         Rule(target=Dnat(ip_address("10.10.1.3"), 8080), protocol=Protocol.TCP, matches=(Transport(Protocol.TCP),)),
         "-p tcp -m tcp -j DNAT --to-destination 10.10.1.3:8080",

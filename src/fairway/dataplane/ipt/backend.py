@@ -1,5 +1,7 @@
 """The kernel's iptables, by way of iptables-save and iptables-restore. The only module here that touches it.
 
+For IPv6 they are ip6tables-save and ip6tables-restore, which differ in nothing else.
+
 Calls block for as long as the programs run (a few milliseconds for a lab, more with thousands of Services): an event
 loop runs them in a thread. One `apply` is at most one save and one restore, each without a shell. With nf_tables the
 save is left out while the kernel's own count of changes tells that only we changed anything. Not for several threads at
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fairway.base.addresses import Family
 from fairway.base.errors import Retry, Unsupported
 from fairway.dataplane.ipt.diff import Batch, cleanup, diff
 from fairway.dataplane.ipt.frame import NFACCT_COUNTERS, Features
@@ -41,7 +44,11 @@ _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _EXIT_RESOURCE = 4
 """RESOURCE_PROBLEM in xtables.h: no privilege, the lock is taken, or the kernel refused."""
 _BE_LIBERAL = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
-_LEGACY_TABLES = Path("/proc/net/ip_tables_names")
+_PROGRAM = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
+_LEGACY_TABLES = {
+    Family.IPV4: Path("/proc/net/ip_tables_names"),
+    Family.IPV6: Path("/proc/net/ip6_tables_names"),
+}
 _LINE = re.compile(r"line:? (\d+)")
 
 
@@ -93,13 +100,13 @@ class _Done:
 
 
 class IptablesBackend:
-    """Writes Rulesets into the network namespace of the calling process.
+    """Writes Rulesets of one family into the network namespace of the calling process: by iptables or by ip6tables.
 
     Raises Unsupported where the programs are missing (on construction) or the privilege is (on use).
     """
 
-    def __init__(self, variant: Variant = Variant.AUTO) -> None:
-        self._programs = _find_programs(variant)
+    def __init__(self, variant: Variant = Variant.AUTO, *, family: Family = Family.IPV4) -> None:
+        self._programs = _find_programs(variant, family)
         self._features: Features | None = None
         self._lowering = Lowering()
         self._texts = ChainTexts()
@@ -203,25 +210,26 @@ class IptablesBackend:
         return _Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def _find_programs(variant: Variant) -> _Programs:
+def _find_programs(variant: Variant, family: Family) -> _Programs:
     if variant is Variant.AUTO:
-        variant = _variant_in_use()
+        variant = _variant_in_use(family)
     infix = "" if variant is Variant.AUTO else f"-{variant.value}"
-    return _Programs(save=_find(f"iptables{infix}-save"), restore=_find(f"iptables{infix}-restore"))
+    program = _PROGRAM[family]
+    return _Programs(save=_find(f"{program}{infix}-save"), restore=_find(f"{program}{infix}-restore"))
 
 
-def _variant_in_use() -> Variant:
+def _variant_in_use(family: Family) -> Variant:
     """The kubelet's variant where its chains show in the legacy tables, else the machine's own choice.
 
     Legacy tables are read only where the kernel says that there are some: asking would make them.
     """
     try:
-        has_legacy = Table.MANGLE.value in _LEGACY_TABLES.read_text().split()
+        has_legacy = Table.MANGLE.value in _LEGACY_TABLES[family].read_text().split()
     except OSError:
         return Variant.AUTO
-    if not has_legacy or _which("iptables-legacy-save") is None:
+    if not has_legacy or _which(f"{_PROGRAM[family]}-legacy-save") is None:
         return Variant.AUTO
-    chains = IptablesBackend(Variant.LEGACY).observe().get(Table.MANGLE, {})
+    chains = IptablesBackend(Variant.LEGACY, family=family).observe().get(Table.MANGLE, {})
     return Variant.LEGACY if any(chain in chains for chain in KUBELET_CHAINS) else Variant.AUTO
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_network
 
-from fairway.base.addresses import IPAddress, IPNetwork
+from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.dataplane.ipt import names
 from fairway.dataplane.ipt.ruleset import (
     LOOPBACK,
@@ -59,7 +59,10 @@ class Features:
 
 
 def fixed_chains(plan: Plan, features: Features) -> Mapping[Table, dict[str, tuple[Rule, ...]]]:
-    """The chains that hold no rule of a Service; those that hold such rules are not among them."""
+    """The chains that hold no rule of a Service; those that hold such rules are not among them.
+
+    Those of IPv6 are the same, but for KUBE-FIREWALL, which is empty: nothing lets the network in to ::1.
+    """
     chains: dict[Table, dict[str, tuple[Rule, ...]]] = {
         table: {names.KUBE_PROXY_CANARY: ()} for table in (Table.MANGLE, Table.FILTER, Table.NAT)
     }
@@ -85,8 +88,8 @@ _POSTROUTING = (
     Rule(matches=(Comment("kubernetes service traffic requiring SNAT"),), target=Masquerade()),
 )
 BLOCK_LOCALNET = Rule(
-    source=Address(LOOPBACK, negated=True),
-    destination=Address(LOOPBACK),
+    source=Address(LOOPBACK[Family.IPV4], negated=True),
+    destination=Address(LOOPBACK[Family.IPV4]),
     matches=(
         Comment("block incoming localnet connections"),
         Conntrack(frozenset({State.RELATED, State.ESTABLISHED, State.DNAT}), negated=True),
@@ -116,12 +119,13 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
     """The last rules of nat KUBE-SERVICES: what is sent to the node itself may be for a node port."""
     networks = plan.node_port_addresses
     jump = Jump(names.KUBE_NODEPORTS)
+    localhost = accepts_localhost(plan)
     if networks is None:
-        destination = None if plan.localhost_node_ports else Address(LOOPBACK, negated=True)
+        destination = None if localhost else Address(LOOPBACK[plan.family], negated=True)
         local = AddrTypeLocal(Side.DESTINATION)
         return (Rule(destination=destination, matches=(_NODE_PORTS_LAST, local), target=jump),)
-    localhost = (_LOCALHOST,) if plan.localhost_node_ports else ()
-    addresses: list[IPAddress] = sorted({*plan.node_addresses, *localhost}, key=str)
+    others = (address for address in plan.node_addresses if not address.is_loopback)
+    addresses: list[IPAddress] = sorted({*others, _LOCALHOST} if localhost else others, key=str)
     return tuple(
         Rule(destination=Address(host_network(address)), matches=(_NODE_PORTS_LAST,), target=jump)
         for address in addresses
@@ -130,7 +134,9 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
 
 
 def accepts_localhost(plan: Plan | NodeView) -> bool:
-    """True where node ports answer on 127.0.0.1 too."""
+    """True where node ports answer on 127.0.0.1 too; on ::1 they never do."""
+    if plan.family is Family.IPV6:
+        return False
     networks = plan.node_port_addresses
     chosen = networks is None or any(_LOCALHOST in network for network in networks)
     return plan.localhost_node_ports and chosen

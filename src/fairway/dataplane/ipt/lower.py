@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fairway.base.addresses import Family
 from fairway.dataplane.ipt import names
 from fairway.dataplane.ipt.frame import JUMPS, Features, accepts_localhost, fixed_chains, node_port_entries
 from fairway.dataplane.ipt.ruleset import Rule, Ruleset, Table
@@ -25,8 +24,7 @@ _Given = tuple[ServicePort, int | None, Context]
 def lower(plan: Plan, features: Features | None = None) -> Ruleset:
     """The rules of one node. `features`: what the machine has, all of it by default.
 
-    Raises ValueError for a Plan these rules cannot say: of another family than IPv4, or such as `compile_plan` never
-    makes.
+    Raises ValueError for a Plan these rules cannot say, such as `compile_plan` never makes.
     """
     return Lowering().lower(plan, features or Features())
 
@@ -40,10 +38,9 @@ class Lowering:
 
     def lower(self, plan: Plan, features: Features) -> Ruleset:
         """As the function of this name."""
-        if plan.family is not Family.IPV4:
-            raise ValueError(f"these are the rules of IPv4; the Plan of {plan.node} is for {plan.family.api_name}")
         self._endpoints = {port.name: (port, self._count_endpoints(port)) for port in plan.ports}
         context = Context(
+            family=plan.family,
             cluster_cidrs=plan.cluster_cidrs,
             pod_links=plan.pod_links,
             endpoint_comments=sum(count for _, count in self._endpoints.values()) <= LARGE_CLUSTER_ENDPOINTS,

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
+from fairway.base.addresses import Family
 from fairway.dataplane.ipt.ruleset import (
+    RECENT_MASK,
+    REJECT_WITH,
     Address,
     AddrTypeLocal,
     Comment,
@@ -23,6 +26,7 @@ from fairway.dataplane.ipt.ruleset import (
     Nfacct,
     RecentCheck,
     RecentSet,
+    Reject,
     Rule,
     SetXmark,
     Side,
@@ -98,9 +102,9 @@ def parse_rule(line: str) -> Rule:
         while words.left:
             match words.option():
                 case (negated, "-s"):
-                    source = Address(IPv4Network(words.take()), negated)
+                    source = Address(ip_network(words.take()), negated)
                 case (negated, "-d"):
-                    destination = Address(IPv4Network(words.take()), negated)
+                    destination = Address(ip_network(words.take()), negated)
                 case (negated, "-i"):
                     interface = Interface(_links(words.take()), negated)
                 case (False, "-p"):
@@ -216,7 +220,7 @@ def _statistic(words: _Words) -> Match:
 
 
 def _recent(words: _Words) -> Match:
-    name, seconds = "DEFAULT", None
+    name, seconds, family = "DEFAULT", None, Family.IPV4
     flags: set[str] = set()
     while words.next_is("--set", "--rcheck", "--seconds", "--reap", "--name", "--mask", "--rsource"):
         match words.take():
@@ -225,16 +229,19 @@ def _recent(words: _Words) -> Match:
             case "--seconds":
                 seconds = int(words.take())
             case "--mask":
-                if words.take() != "255.255.255.255":
-                    raise ValueError("mask")
+                family = _FAMILY_OF_MASK[words.take()]
             case flag:
                 flags.add(flag)
     flags.discard("--rsource")
     if flags == {"--set"} and seconds is None:
-        return RecentSet(name)
+        return RecentSet(name, family)
     if flags == {"--rcheck", "--reap"} and seconds is not None:
-        return RecentCheck(name, seconds)
+        return RecentCheck(name, seconds, family)
     raise ValueError(name)
+
+
+_FAMILY_OF_MASK = {mask: family for family, mask in RECENT_MASK.items()}
+_FAMILY_OF_ANSWER = {answer: family for family, answer in REJECT_WITH.items()}
 
 
 def _nfacct(words: _Words) -> Match:
@@ -260,7 +267,7 @@ def _parse_target(words: _Words) -> Target:
         case "DNAT":
             words.plain("--to-destination")
             host, _, port = words.take().rpartition(":")
-            return Dnat(IPv4Address(host), int(port))
+            return Dnat(ip_address(host.removeprefix("[").removesuffix("]")), int(port))
         case "MARK":
             words.plain("--set-xmark")
             return SetXmark(*_with_mask(words.take()))
@@ -271,9 +278,7 @@ def _parse_target(words: _Words) -> Target:
             return Masquerade(random_fully=False)
         case "REJECT":
             words.plain("--reject-with")
-            if words.take() != "icmp-port-unreachable":
-                raise ValueError(name)
-            return Verdict.REJECT
+            return Reject(_FAMILY_OF_ANSWER[words.take()])
         case "ACCEPT" | "DROP" | "RETURN":
             return Verdict(name)
         case _:

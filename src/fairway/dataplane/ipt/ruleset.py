@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
-from fairway.base.addresses import IPAddress, IPNetwork
+from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.flow.packet import Protocol
 from fairway.flow.trace import Origin
 from fairway.plan.model import Links, PortName
@@ -19,6 +19,18 @@ XT_MAX_COMMENT_LEN = 256
 """With the closing NUL: linux/netfilter/xt_comment.h."""
 STATISTIC_ONE = 0x80000000
 """Probability 1 in xt_statistic's 31 bit fixed point: libxt_statistic.c."""
+
+
+RECENT_MASK: Mapping[Family, str] = {
+    Family.IPV4: "255.255.255.255",
+    Family.IPV6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+}
+"""As libxt_recent prints that all of an address counts."""
+REJECT_WITH: Mapping[Family, str] = {
+    Family.IPV4: "icmp-port-unreachable",
+    Family.IPV6: "icmp6-port-unreachable",
+}
+"""libipt_REJECT.c, libip6t_REJECT.c."""
 
 
 class Table(StrEnum):
@@ -164,6 +176,7 @@ class RecentSet:
     """`-m recent --set`: put the packet's source into the list `name`; always matches."""
 
     name: str
+    family: Family = Family.IPV4
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,7 @@ class RecentCheck:
 
     name: str
     seconds: int
+    family: Family = Family.IPV4
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +228,22 @@ class Masquerade:
     random_fully: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """`-j REJECT`, which answers with the port unreachable of the family's ICMP, as iptables does by default."""
+
+    family: Family = Family.IPV4
+
+
 class Verdict(Enum):
-    """Targets without arguments; REJECT answers with ICMP port unreachable, iptables' default."""
+    """Targets without arguments."""
 
     ACCEPT = "ACCEPT"
     DROP = "DROP"
     RETURN = "RETURN"
-    REJECT = "REJECT"
 
 
-Target = Jump | Dnat | SetXmark | Masquerade | Verdict
+Target = Jump | Dnat | SetXmark | Masquerade | Reject | Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +290,7 @@ class BuiltinJump:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """All that we want of iptables for one address family.
+    """All that we want of iptables for one address family; IPv6 has the same chains, written by ip6tables.
 
     chains: our own chains with their rules, by table. jumps: each missing one is put first in its builtin chain, in
     this order, so that a fresh chain holds them in reverse.
@@ -280,4 +300,7 @@ class Ruleset:
     jumps: tuple[BuiltinJump, ...]
 
 
-LOOPBACK = IPv4Network("127.0.0.0/8")
+LOOPBACK: Mapping[Family, IPNetwork] = {
+    Family.IPV4: IPv4Network("127.0.0.0/8"),
+    Family.IPV6: IPv6Network("::1/128"),
+}

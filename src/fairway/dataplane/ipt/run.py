@@ -26,6 +26,7 @@ from fairway.dataplane.ipt.ruleset import (
     Nfacct,
     RecentCheck,
     RecentSet,
+    Reject,
     Rule,
     Ruleset,
     SetXmark,
@@ -94,7 +95,7 @@ class _State:
     visits: tuple[Visit, ...] = ()
 
 
-_Ended = tuple[_State, Verdict | Dnat | Masquerade]
+_Ended = tuple[_State, Verdict | Reject | Dnat | Masquerade]
 
 
 class _Run:
@@ -138,7 +139,7 @@ class _Run:
                 match verdict:
                     case Verdict.DROP:
                         yield _branch(some, Disposition.DROP)
-                    case Verdict.REJECT:
+                    case Reject():
                         yield _branch(some, Disposition.REJECT)
                     case _:
                         states.append(replace(some, let_in=hook == "INPUT"))

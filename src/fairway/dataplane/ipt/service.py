@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from fairway.base.addresses import IPNetwork
+from fairway.base.addresses import Family, IPNetwork
 from fairway.dataplane.ipt import names
 from fairway.dataplane.ipt.frame import LOCALHOST_ACCEPTED_COUNTER, host_network
 from fairway.dataplane.ipt.names import PortChain, endpoint_chain, port_chain
@@ -24,6 +24,7 @@ from fairway.dataplane.ipt.ruleset import (
     Nfacct,
     RecentCheck,
     RecentSet,
+    Reject,
     Rule,
     Side,
     Statistic,
@@ -56,7 +57,6 @@ _DOOR_WORDS = {
     DoorKind.LOAD_BALANCER_IP: "loadbalancer IP",
 }
 _DOOR_ORDER = list(DoorKind)
-_REFUSAL_VERDICT = {RejectReason.NO_ENDPOINTS: Verdict.REJECT, RejectReason.NO_LOCAL_ENDPOINTS: Verdict.DROP}
 
 
 class _Where(TypedDict, total=False):
@@ -72,6 +72,7 @@ class Context:
     endpoint_comments: False in a large cluster. count_localhost: node ports are open on loopback and nfacct is there.
     """
 
+    family: Family
     cluster_cidrs: tuple[IPNetwork, ...]
     pod_links: Links | None
     endpoint_comments: bool
@@ -185,13 +186,15 @@ class _Lowering:
 
     def _refuse(self, door: Door, refusal: Refusal, *matches: Match) -> Rule:
         words = f"{self._name} {refusal.reason.value}"
-        return self._at_door(door, _REFUSAL_VERDICT[refusal.reason], words, *matches, origin=refusal.origin)
+        rejected = refusal.reason is RejectReason.NO_ENDPOINTS
+        target = Reject(self._context.family) if rejected else Verdict.DROP
+        return self._at_door(door, target, words, *matches, origin=refusal.origin)
 
     def _node_port(self, door: Door) -> Iterator[Rule]:
         rule = self._at_door(door, Jump(port_chain(PortChain.EXTERNAL, self._port.name)), self._name)
         if self._context.count_localhost:
             counted = (*rule.matches, Nfacct(LOCALHOST_ACCEPTED_COUNTER))
-            yield replace(rule, destination=Address(LOOPBACK), matches=counted)
+            yield replace(rule, destination=Address(LOOPBACK[self._context.family]), matches=counted)
         yield rule
 
     def _health_check(self, health_port: int) -> Rule:
@@ -317,7 +320,9 @@ class _Lowering:
         ]
         if affinity is not None:
             for chain, words in targets:
-                yield self._rule(Jump(chain), *words, RecentCheck(chain, affinity.timeout_s), origin=origin)
+                yield self._rule(
+                    Jump(chain), *words, RecentCheck(chain, affinity.timeout_s, self._context.family), origin=origin
+                )
         for left, (chain, words) in zip(range(len(targets), 0, -1), targets, strict=True):
             chance = (Statistic.one_in(left),) if left > 1 else ()
             yield self._rule(Jump(chain), *words, *chance, origin=origin)
@@ -327,7 +332,7 @@ class _Lowering:
         protocol = self._port.name.protocol
         remember: tuple[Match, ...] = ()
         if self._port.affinity is not None:
-            remember = (RecentSet(endpoint_chain(self._port.name, backend)),)
+            remember = (RecentSet(endpoint_chain(self._port.name, backend), self._context.family),)
         hairpin = Address(host_network(backend.address))
         dnat = Dnat(backend.address, backend.port)
         return (

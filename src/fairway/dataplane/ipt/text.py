@@ -12,6 +12,8 @@ from typing import Literal, assert_never
 from fairway.base.addresses import format_host
 from fairway.dataplane.ipt.ruleset import (
     BUILTIN_CHAINS,
+    RECENT_MASK,
+    REJECT_WITH,
     Address,
     AddrTypeLocal,
     Comment,
@@ -24,6 +26,7 @@ from fairway.dataplane.ipt.ruleset import (
     Nfacct,
     RecentCheck,
     RecentSet,
+    Reject,
     Rule,
     Ruleset,
     SetXmark,
@@ -95,18 +98,16 @@ def _format_match(match: Match) -> str:
             return f"-m mark {_not(negated)}--mark {value:#x}/{mask:#x}"
         case Statistic():
             return f"-m statistic --mode random --probability {match.probability:.11f}"
-        case RecentSet(name):
-            return f"-m recent --set --name {quote(name)} {_RECENT_TAIL}"
-        case RecentCheck(name, seconds):
-            return f"-m recent --rcheck --seconds {seconds} --reap --name {quote(name)} {_RECENT_TAIL}"
+        case RecentSet(name, family):
+            return f"-m recent --set --name {quote(name)} --mask {RECENT_MASK[family]} --rsource"
+        case RecentCheck(name, seconds, family):
+            options = f"--rcheck --seconds {seconds} --reap --name {quote(name)} --mask {RECENT_MASK[family]} --rsource"
+            return f"-m recent {options}"
         case Nfacct(name):
             # Two spaces: so libxt_nfacct prints it.
             return f"-m nfacct --nfacct-name  {quote(name)}"
         case _:
             assert_never(match)
-
-
-_RECENT_TAIL = "--mask 255.255.255.255 --rsource"
 
 
 def _format_target(target: Target) -> str:
@@ -119,8 +120,8 @@ def _format_target(target: Target) -> str:
             return f"-j MARK --set-xmark {value:#x}/{mask:#x}"
         case Masquerade(random_fully):
             return "-j MASQUERADE --random-fully" if random_fully else "-j MASQUERADE"
-        case Verdict.REJECT:
-            return "-j REJECT --reject-with icmp-port-unreachable"
+        case Reject(family):
+            return f"-j REJECT --reject-with {REJECT_WITH[family]}"
         case Verdict():
             return f"-j {target.value}"
         case _:
