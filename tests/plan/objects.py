@@ -48,11 +48,14 @@ def node(*addresses: str, name: str = HERE, zone: str = "", pod_cidrs: Iterable[
 
 
 def service(name: str = "web", *, namespace: str = "default", ingress: Iterable[Any] = (), **spec: Any) -> Service:
-    """A Service with the clusterIP of the address plan and TCP port 80; `spec` adds to it or replaces."""
-    labels = spec.pop("labels", {})
+    """A Service with the clusterIP of the address plan and TCP port 80; `spec` adds to it or replaces.
+
+    `created` is its creation timestamp.
+    """
+    labels, created = spec.pop("labels", {}), spec.pop("created", None)
     return decode_service(
         {
-            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "metadata": {"name": name, "namespace": namespace, "labels": labels, "creationTimestamp": created},
             "spec": {"clusterIP": CLUSTER_IP, "ports": [{"port": 80}], **spec},
             "status": {"loadBalancer": {"ingress": list(ingress)}},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,55 @@ def test_a_part_that_is_what_it_was_changes_nothing_and_keeps_the_very_plan():
     assert assembly.put(part("a", LOCAL_AND_REMOTE)) == frozenset()
     assert assembly.drop(B) == frozenset()
     assert assembly.plan() is before
+
+
+OLD, NEW, NEWER = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("ages", "owner"),
+    [
+        ((OLD, NEW, NEWER), A),
+        ((NEW, OLD, NEWER), B),
+        ((NEWER, NEWER, NEW), C),
+        ((NEW, NEW, NEW), A),
+        ((None, None, None), A),
+        ((None, NEW, NEWER), B),  # what is in a file is yet to be made
+        ((None, None, NEWER), C),
+        (("", "yesterday", NEWER), C),
+        (("2026-01-01T02:00:00+01:00", "2026-01-01T00:30:00Z", "2026-01-01T00:45:00"), B),
+    ],
+)
+@pytest.mark.parametrize("order", ["abc", "cba", "bca"])
+def test_the_oldest_has_a_door_that_several_claim(ages, owner, order):
+    created = dict(zip("abc", ages, strict=True))
+    assembly = Assembly(VIEW)
+    for name in order:
+        own = f"10.200.1.{ord(name)}"
+        assembly.put(part(name, clusterIP=own, externalIPs=[EXTERNAL_IP], created=created[name]))
+    assert [door for door in doors_of(assembly.plan()) if EXTERNAL_IP in door] == [f"{owner} {EXTERNAL_IP}:80"]
+    taken = {key: [note.taken_by for note in each.notes] for key, each in assembly.parts.items()}
+    assert taken == {key: [] if key == owner else [owner] for key in (A, B, C)}
+
+
+def test_a_service_that_is_made_anew_leaves_its_doors_to_those_who_waited():
+    assembly = Assembly(VIEW)
+    assembly.put(part("a", externalIPs=[EXTERNAL_IP], created=OLD))
+    assembly.put(part("b", clusterIP="10.200.1.6", externalIPs=[EXTERNAL_IP], created=NEW))
+    assert assembly.put(part("a", externalIPs=[EXTERNAL_IP], created=NEWER)) == {A, B}
+    assert f"default/b {EXTERNAL_IP}:80" in doors_of(assembly.plan())
+    assert assembly.put(part("a", externalIPs=[EXTERNAL_IP], created=OLD)) == {A, B}
+    assert f"default/a {EXTERNAL_IP}:80" in doors_of(assembly.plan())
+
+
+def test_what_a_service_claims_twice_itself_is_no_other_services():
+    assembly = Assembly(VIEW)
+    assembly.put(part("a", externalIPs=["10.200.1.5"]))
+    (note,) = assembly.plan().notes
+    assert (note.message, note.taken_by) == (
+        "10.200.1.5 80/tcp is already default/a's, so it stays with that one",
+        None,
+    )
 
 
 def test_the_first_by_name_takes_a_door_from_who_had_it_and_leaves_it_when_it_goes():
@@ -133,15 +183,16 @@ def steps(draw: st.DrawFn) -> Step:
             type="NodePort",
             clusterIP=draw(st.sampled_from(["10.200.1.1", "10.200.1.2"])),
             externalIPs=draw(st.lists(st.sampled_from(["10.200.1.1", EXTERNAL_IP]), unique=True)),
+            created=draw(st.sampled_from([None, OLD, NEW, NEWER])),
             ports=ports,
         ),
     )
 
 
 def owners(parts: dict[Key, ServicePlan]) -> dict[tuple[Any, ...], PortName]:
-    """Who has each door: the first that claims it, by the names of Services, then of ports."""
+    """Who has each door: the first that claims it, by the ages and names of Services, then of ports."""
     found: dict[tuple[Any, ...], PortName] = {}
-    for key in sorted(parts):
+    for key in sorted(parts, key=lambda key: (parts[key].created_s, key)):
         for port in parts[key].ports:
             for door in port.doors:
                 found.setdefault((door.address, door.protocol, door.port), port.name)

@@ -16,7 +16,10 @@ def json_name(attribute: str) -> str:
 
 
 class ObjectMeta(Struct, frozen=True, kw_only=True, rename=json_name):
-    """Name and labels of an object; the namespace of cluster-scoped objects is ""."""
+    """Name and labels of an object; the namespace of cluster-scoped objects is "".
+
+    creation_timestamp: set by the API server alone, so an object in a file seldom has one.
+    """
 
     name: str
     namespace: str = ""
@@ -24,6 +27,7 @@ class ObjectMeta(Struct, frozen=True, kw_only=True, rename=json_name):
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     deletion_timestamp: str | None = None
+    creation_timestamp: str | None = None
 
     @property
     def key(self) -> Key:

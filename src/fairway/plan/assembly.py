@@ -1,7 +1,8 @@
 """The parts of a Plan, joined as they change. Pure.
 
-No two doors of a Plan are in one place. Where several Services claim one, the first by name keeps it, for every data
-plane alike, and the others get a Note: kube-proxy lets the order of its maps decide anew at each sync.
+No two doors of a Plan are in one place. Where several Services claim one, the oldest has it, of equally old ones the
+first by name, for every data plane alike, and the others get a Note: kube-proxy lets the order of its maps decide anew
+at each sync. Age decides, so that who makes a Service takes nothing from those that were there before (CVE-2020-8554).
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ class Assembly:
             self._doubled.add(key)
         else:
             self._doubled.discard(key)
+        if former is not None and part is not None and former.created_s != part.created_s:
+            self._move(key, before, frozenset())  # it was made anew, and starts behind those who waited
+            before = frozenset()
         if before != after:
             self._move(key, before, after)
         # All who claim a place have a Note that names its owner, so they are met where that is another one now. Only
@@ -121,7 +125,7 @@ class Assembly:
         owner = self._owners.setdefault(place, key)
         if owner != key:
             self._rivals.setdefault(place, {owner}).add(key)
-            self._owners[place] = min(owner, key)
+            self._owners[place] = min(owner, key, key=self._rank)
 
     def _release(self, place: _Place, key: Key) -> None:
         rivals = self._rivals.get(place)
@@ -130,9 +134,13 @@ class Assembly:
             return
         rivals.remove(key)
         if self._owners[place] == key:
-            self._owners[place] = min(rivals)
+            self._owners[place] = min(rivals, key=self._rank)
         if len(rivals) == 1:
             del self._rivals[place]
+
+    def _rank(self, key: Key) -> tuple[float, Key]:
+        """The least of those who claim a place has it."""
+        return self._claims[key].created_s, key
 
     def _settle(self, key: Key) -> bool:
         """Bring a Service's part up to date; tells whether that changed it."""
@@ -166,7 +174,7 @@ class Assembly:
                     taken[place] = port.name
                     kept.append(door)
                 else:
-                    notes.append(_not_its_own(door, name))
+                    notes.append(_not_its_own(door, name, None if owner == claimed.key else owner))
             ports.append(port if len(kept) == len(port.doors) else replace(port, doors=tuple(kept)))
         return replace(claimed, ports=tuple(ports), notes=(*claimed.notes, *notes)) if notes else claimed
 
@@ -203,13 +211,13 @@ def assemble_plan(parts: Iterable[ServicePlan], view: NodeView, *, notes: Iterab
     """The Plan of all these parts; their order does not matter."""
     assembly = Assembly(view)
     assembly.set_notes(notes)
-    for part in sorted(parts, key=_key_of):  # so that who has a door keeps it
+    for part in sorted(parts, key=_rank_of):  # so that who has a door keeps it
         assembly.put(part)
     return assembly.plan()
 
 
-def _key_of(part: ServicePlan) -> Key:
-    return part.key
+def _rank_of(part: ServicePlan) -> tuple[float, Key]:
+    return part.created_s, part.key
 
 
 def _places(part: ServicePlan | None) -> Set[_Place]:
@@ -220,9 +228,10 @@ def _place(door: Door) -> _Place:
     return int(door.address) if door.address is not None else -1, door.protocol, door.port
 
 
-def _not_its_own(door: Door, owner: PortName) -> Note:
+def _not_its_own(door: Door, owner: PortName, taken_by: Key | None) -> Note:
     place = f"{door.address or 'node port'} {door.port}/{door.protocol}"
-    return Note(origin=door.origin, message=f"{place} is already {owner}'s, so it stays with that one")
+    message = f"{place} is already {owner}'s, so it stays with that one"
+    return Note(origin=door.origin, message=message, taken_by=taken_by)
 
 
 def _note_order(note: Note) -> tuple[str, str, str, str, str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from math import inf
 
 from fairway.api.core import (
     SERVICE_PROXY_NAME_LABEL,
@@ -85,21 +87,34 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice], view: Nod
     notes: list[Note] = []
     fronts = front_addresses(service, view, notes) if is_programmed(service) else ()
     if not fronts:
-        return ServicePlan(key=service.metadata.key, notes=tuple(notes))
+        return ServicePlan(key=service.metadata.key, created_s=_created_s(service), notes=tuple(notes))
     known = read_slices(slices, view)
     allowed = source_ranges(service, fronts, view, notes)
     ports = [_compile_port(service, index, known, fronts, allowed, view) for index in range(len(service.spec.ports))]
     for index, port in enumerate(ports):
         if max(len(port.cluster), len(port.local)) > MAX_BACKENDS:
             notes.append(_too_many(service, index))
-            return ServicePlan(key=service.metadata.key, notes=(*notes, *known.notes))
+            return ServicePlan(key=service.metadata.key, created_s=_created_s(service), notes=(*notes, *known.notes))
     health_check = _health_check(service, known, notes)
     return ServicePlan(
         key=service.metadata.key,
+        created_s=_created_s(service),
         ports=tuple(sorted(ports, key=_name_of)),
         health_check=health_check,
         notes=(*notes, *known.notes),
     )
+
+
+def _created_s(service: Service) -> float:
+    """Its age, as ServicePlan has it; a time that cannot be read is none."""
+    text = service.metadata.creation_timestamp
+    if not text:
+        return inf
+    try:
+        created = datetime.fromisoformat(text)
+    except ValueError:
+        return inf
+    return (created if created.tzinfo else created.replace(tzinfo=UTC)).timestamp()
 
 
 def _too_many(service: Service, index: int) -> Note:

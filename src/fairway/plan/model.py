@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from msgspec import Struct
 
@@ -182,18 +183,25 @@ class HealthCheck(Struct, frozen=True, kw_only=True, gc=False):
 class Note(Struct, frozen=True, kw_only=True, gc=False):
     """Something compile could not or would not use; a warning for a person, never silence.
 
-    unprogrammed: a whole Service is left out for it, which is worth an event on the Service.
+    unprogrammed: a whole Service is left out for it, which is worth an event on the Service. taken_by: what the Service
+    of the origin asks for is this other Service's, which is worth an event on the Service too.
     """
 
     origin: Origin
     message: str
     unprogrammed: bool = False
+    taken_by: Key | None = None
 
 
 class ServicePlan(Struct, frozen=True, kw_only=True, gc=False):
-    """What the Plan says of one Service. ports: sorted by name, none where agents leave the Service alone."""
+    """What the Plan says of one Service.
+
+    ports: sorted by name, none where agents leave the Service alone. created_s: when it was made, in seconds since
+    1970; a Service that tells no time, as in a file, is yet to be made, so it comes after all that are.
+    """
 
     key: Key
+    created_s: float = inf
     ports: tuple[ServicePort, ...] = ()
     health_check: HealthCheck | None = None
     notes: tuple[Note, ...] = ()
