@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -13,13 +13,16 @@ import pytest
 
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Applied, ServiceRefused
+from fairway.agent.flowcleaner import FlowCleaner
 from fairway.agent.health import ProxyHealth
 from fairway.agent.metrics import Metrics
 from fairway.agent.syncloop import Standing, SyncLoop, SyncSettings, Trigger
 from fairway.api.core import Service
+from fairway.api.discovery import EndpointSlice
 from fairway.api.types import Key
-from fairway.base.addresses import IPAddress
+from fairway.base.addresses import Family, IPAddress
 from fairway.base.errors import Retry, Unsupported
+from fairway.netlink.conntrack import Flow
 from fairway.plan.assembly import Assembly
 from fairway.plan.model import Plan
 from fairway.plan.options import Mode, NodeView, Options, parse_options
@@ -118,6 +121,33 @@ class Recorder:
         """Nothing is held."""
 
 
+class FlowsInMemory:
+    """Tracked flows in a list; `trouble` is raised first, one a look."""
+
+    def __init__(self) -> None:
+        self.listed: list[Flow] = []
+        self.looks: list[Collection[int] | None] = []
+        self.threads: list[bool] = []
+        self.trouble: list[Exception] = []
+
+    def __enter__(self) -> FlowsInMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def flows(self, family: Family, protocol: int | None = None, *, ports: Collection[int] | None = None) -> list[Flow]:
+        self.looks.append(None if ports is None else sorted(ports))
+        self.threads.append(threading.current_thread() is not threading.main_thread())
+        if self.trouble:
+            raise self.trouble.pop(0)
+        return [flow for flow in self.listed if (flow.family, flow.protocol) == (family, protocol)]
+
+    def delete(self, flow: Flow) -> bool:
+        self.listed.remove(flow)
+        return True
+
+
 class Bench:
     """A loop and everything around it."""
 
@@ -138,6 +168,7 @@ class Bench:
         self.unprogrammed: list[tuple[Key, str]] = []
         self.trigger = ScriptedTrigger(*[lambda step=step: step(self) for step in steps])
         self.addresses = tuple(addresses)
+        self.flows = FlowsInMemory()
         settings = SyncSettings(
             node_name="here", options=options, period_s=30.0, backoff=Backoff(initial_s=0.1, limit_s=30.0)
         )
@@ -152,6 +183,7 @@ class Bench:
             on_applied=self._applied,
             on_unprogrammed=lambda key, reason: self.unprogrammed.append((key, reason)),
             local_addresses=lambda: self.addresses,
+            flows=FlowCleaner(open_table=lambda: self.flows, local_addresses=lambda: self.addresses),
         )
         self.objects.node_changed(change(Key("", "here"), None, node()))
 
@@ -165,9 +197,11 @@ class Bench:
             self.loop.change_seen()
 
     def endpoints(self, *addresses: str, name: str = "web") -> None:
-        key = Key("default", f"{name}-1")
-        previous = self.objects.slices_of(Key("default", name)).get(key)
-        current = endpoint_slice(*[endpoint(address) for address in addresses], name=key.name, of=name)
+        self.put_slice(endpoint_slice(*[endpoint(address) for address in addresses], name=f"{name}-1", of=name))
+
+    def put_slice(self, current: EndpointSlice) -> None:
+        key = current.metadata.key
+        previous = self.objects.slices_of(Key("default", current.service_name)).get(key)
         if self.objects.slice_changed(Change(key=key, previous=previous, current=current)):
             self.loop.change_seen()
 

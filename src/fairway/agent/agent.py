@@ -16,6 +16,7 @@ from fairway.agent.addresses import local_addresses
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Dataplane, IptablesDataplane, NftDataplane
 from fairway.agent.events import EventType, make_event, node_reference, service_reference
+from fairway.agent.flowcleaner import FlowCleaner
 from fairway.agent.health import Answer, ProxyHealth, answer_healthz, answer_livez
 from fairway.agent.leftovers import remove_all
 from fairway.agent.listeners import BindAddress, Route, ServiceHealthListeners, serve
@@ -30,6 +31,7 @@ from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
 from fairway.api.types import Key, Object
 from fairway.base.errors import FairwayError
 from fairway.base.text import one_line
+from fairway.netlink.flows import FlowTable
 from fairway.plan.options import Mode, NodeView
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
@@ -124,6 +126,7 @@ class Agent:
             on_applied=self._applied,
             on_unprogrammed=self._unprogrammed,
             local_addresses=lambda: local_addresses(config.options.family),
+            flows=FlowCleaner(open_table=FlowTable, local_addresses=lambda: local_addresses(config.options.family)),
         )
         self._services = Informer(
             client, SERVICES, decode=decode_service, label_selector=_SERVICES, on_change=self._service_changed

@@ -76,6 +76,12 @@ class Metrics:
             for what in ("elements", "messages")
         }
         self._repairs = self._own_counter("repairs", "Times the rules were mended after somebody else", "ip_family")
+        self._flows = self._histogram(
+            "conntrack_reconciler_sync_duration_seconds", "Seconds it took to look for stale flows", _SYNC_BUCKETS
+        )
+        self._flows_deleted = self._counter(
+            "conntrack_reconciler_deleted_entries_total", "Stale flows that were deleted", "ip_family"
+        )
         self._slice_pending = self._plain_gauge("sync_proxy_rules_endpoint_changes_pending", "Slice changes to sync")
         self._service_pending = self._plain_gauge("sync_proxy_rules_service_changes_pending", "Service changes to sync")
         self._slice_changes = self._counter("sync_proxy_rules_endpoint_changes_total", "Slice changes seen")
@@ -126,6 +132,11 @@ class Metrics:
     def repaired(self, family: Family) -> None:
         """What somebody else did to the rules is undone."""
         self._repairs.labels(family.api_name).inc()
+
+    def flows_cleaned(self, family: Family, *, deleted: int, took_s: float) -> None:
+        """The tracked flows were looked at, and so many were stale."""
+        self._flows.labels(family.api_name).observe(took_s)
+        self._flows_deleted.labels(family.api_name).inc(deleted)
 
     def rules(self, family: Family, *, total: Mapping[str, int], written: Mapping[str, int]) -> None:
         """Rules by table: all, and those the last sync wrote."""

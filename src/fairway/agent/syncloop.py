@@ -16,6 +16,8 @@ from typing import Protocol
 
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Applied, Dataplane, ServiceRefused
+from fairway.agent.flowcleaner import RETRY_S as FLOWS_RETRY_S
+from fairway.agent.flowcleaner import FlowCleaner
 from fairway.agent.health import ProxyHealth
 from fairway.agent.metrics import Metrics
 from fairway.agent.overview import NoteBook, Overview
@@ -101,7 +103,7 @@ class SyncLoop:
 
     on_applied: called after an apply that looked at everything or changed a health check. on_unprogrammed: told why a
     Service is not programmed as it is, once for as long as that stands. local_addresses: the node's addresses; asked
-    whenever everything is looked at, where node ports are kept to some networks.
+    whenever everything is looked at, where node ports are kept to some networks. flows: cleans up after each apply.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class SyncLoop:
         on_applied: Callable[[Standing], Awaitable[None]],
         on_unprogrammed: Callable[[Key, str], None],
         local_addresses: Callable[[], Sequence[IPAddress]],
+        flows: FlowCleaner,
     ) -> None:
         self._settings = settings
         self._objects = objects
@@ -128,6 +131,7 @@ class SyncLoop:
         self._on_applied = on_applied
         self._on_unprogrammed = on_unprogrammed
         self._local_addresses = local_addresses
+        self._flows = flows
         self._interfaces: tuple[IPAddress, ...] | None = None
         self._node: Node | None = None
         self._target = Target()
@@ -239,6 +243,7 @@ class SyncLoop:
             del self._blamed[key]
         checks, no_local = self._overview.health_checks, self._overview.no_local
         self._overview.update(assembly.parts, dirty)
+        self._flows.heed(assembly.parts, dirty - applied.refused.keys())
         self._target.confirm(but=applied.refused)
         for key, reason in applied.refused.items():
             self._refuse(key, Retry(reason, after_s=0.0))
@@ -247,6 +252,20 @@ class SyncLoop:
             self._metrics.no_local(self._settings.family, internal=internal, external=external)
         if everything or self._overview.health_checks is not checks:
             await self._on_applied(Standing(view=assembly.view, health_checks=self._overview.health_checks))
+        if self._flows.is_due(assembly.view):
+            await self._clean_flows(assembly.view)
+
+    async def _clean_flows(self, view: NodeView) -> None:
+        """Only now: a client that goes on sending makes its flow anew at once, by the rules that stand."""
+        started_s = self._clock.monotonic_s()
+        deleted = await self._flows.clean(view)
+        ended_s = self._clock.monotonic_s()
+        if deleted is None:
+            self._due_s = min(self._due_s, ended_s + FLOWS_RETRY_S)
+            return
+        self._metrics.flows_cleaned(self._settings.family, deleted=deleted, took_s=ended_s - started_s)
+        if deleted:
+            _log.info("%d stale UDP flows deleted", deleted)
 
     def _refuse_alone(self, error: ServiceRefused, *, everything: bool) -> None:
         """Nothing was written because of one Service: go on without it at once, and try it again a period later.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fairway.base.addresses import Family
 from fairway.base.errors import Retry, Unsupported
@@ -16,6 +16,7 @@ from fairway.netlink.conntrack import (
     dump_flows,
     family_of,
     get_usage,
+    may_be_sent_to,
 )
 from fairway.netlink.exchange import AnswerLost, KernelRefused
 from fairway.netlink.nftables import Request, body_of
@@ -46,16 +47,23 @@ class FlowTable:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def flows(self, family: Family, protocol: int | None = None) -> Iterator[Flow]:
-        """The flows there are now, of one protocol (IPPROTO_*) or of all; read anew if they are renumbered meanwhile.
+    def flows(
+        self, family: Family, protocol: int | None = None, *, ports: Collection[int] | None = None
+    ) -> Iterator[Flow]:
+        """The flows there are now, of one protocol (IPPROTO_*) or of all, sent to one of `ports` or to any.
 
         Flows that begin or end while they are read may or may not be among them.
         """
         for _, data in self._ask(dump_flows(family, protocol)):
-            if family_of(data) is family:
-                flow = decode_flow(body_of(data), family)
-                if protocol is None or flow.protocol == protocol:
-                    yield flow
+            if family_of(data) is not family or (
+                ports is not None and not may_be_sent_to(body_of(data), family, ports)
+            ):
+                continue
+            flow = decode_flow(body_of(data), family)
+            if (protocol is None or flow.protocol == protocol) and (
+                ports is None or flow.original.destination_port in ports
+            ):
+                yield flow
 
     def delete(self, flow: Flow) -> bool:
         """Have the kernel forget exactly this flow; whether it still was there. ValueError as in `delete_flow`."""

@@ -26,7 +26,7 @@ from fairway.base.addresses import IPNetwork
 from fairway.flow.packet import Protocol
 from fairway.plan.assembly import assemble_plan
 from fairway.plan.doors import FrontAddress, front_addresses, origin_of, source_ranges
-from fairway.plan.endpoints import KnownEndpoints, read_slices, usable_endpoints
+from fairway.plan.endpoints import KnownEndpoints, read_slices, still_answering, usable_endpoints
 from fairway.plan.model import (
     Affinity,
     Door,
@@ -143,7 +143,8 @@ def _compile_port(
     view: NodeView,
 ) -> ServicePort:
     port = service.spec.ports[index]
-    usable = usable_endpoints(known.by_port.get((port.name, port.protocol), ()), view)
+    of_port = known.by_port.get((port.name, port.protocol), ())
+    usable = usable_endpoints(of_port, view)
     outcomes = outcomes_of(service, port, usable, known, view)
     namespace, name = service.metadata.key
     return ServicePort(
@@ -152,6 +153,7 @@ def _compile_port(
         cluster=usable.cluster,
         local=usable.local,
         affinity=_affinity(service),
+        answering=still_answering(of_port, usable) if port.protocol is ApiProtocol.UDP else (),
     )
 
 

@@ -126,6 +126,17 @@ def usable_endpoints(known: tuple[KnownEndpoint, ...], view: NodeView) -> Usable
     )
 
 
+def still_answering(known: tuple[KnownEndpoint, ...], usable: Usable) -> tuple[Backend, ...]:
+    """Endpoints that are not `usable` for new flows from this node and yet serve those they have.
+
+    They terminate while others are ready, or are meant for other zones or nodes.
+    """
+    if len(usable.cluster) == len(known):
+        return ()
+    chosen = {*usable.cluster, *usable.local}
+    return tuple([each.backend for each in known if (each.ready or each.serving) and each.backend not in chosen])
+
+
 def _topology(ready: list[KnownEndpoint], view: NodeView) -> Topology:
     """Hints count only where every ready endpoint has them and one is meant for here, so that none is left alone."""
     if not ready or not (ready[0].for_nodes or ready[0].for_zones):

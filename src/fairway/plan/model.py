@@ -158,7 +158,8 @@ class ServicePort(Struct, frozen=True, kw_only=True, gc=False):
     """Everything the Plan says of one Service port.
 
     cluster: all backends of the cluster that may be used; local: those on this node. Both as the outcomes of
-    `ways` name them, kept here because data planes share one chain or map among doors.
+    `ways` name them, kept here because data planes share one chain or map among doors. answering: of a UDP port, the
+    other endpoints that still serve the flows they have, though no new ones from here.
     """
 
     name: PortName
@@ -166,6 +167,7 @@ class ServicePort(Struct, frozen=True, kw_only=True, gc=False):
     cluster: tuple[Backend, ...]
     local: tuple[Backend, ...]
     affinity: Affinity | None = None
+    answering: tuple[Backend, ...] = ()
 
 
 class HealthCheck(Struct, frozen=True, kw_only=True, gc=False):
