@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 from fairway.api.codec import decode_cluster
-from fairway.base.addresses import IPAddress
 from fairway.cluster.verify.places import write_settings
-from fairway.cluster.verify.wire import Seen, Wire, wire
+from fairway.cluster.verify.wire import Wire, wire
 from fairway.flow.packet import Packet, Protocol
-from fairway.flow.trace import Disposition, Trace
 from fairway.plan.assembly import Assembly
 from fairway.plan.compile import compile_service, group_slices
 from fairway.plan.model import Plan
@@ -123,27 +121,3 @@ def wired() -> Iterator[Wire]:
             for protocol in (Protocol.TCP, Protocol.UDP):
                 node.serve(pod, 8080, protocol)
         yield node
-
-
-def is_as_expected(seen: Seen, expected: Iterable[Trace], is_own: Callable[[IPAddress], bool]) -> bool:
-    """Whether one of these fates, all of one packet, is what was seen.
-
-    What is let in past a firewall arrives where it was sent to. A packet from a link that stays on the node does not
-    leave it, so that nothing rewrites its source.
-    """
-    return any(_is_this(seen, trace, is_own) for trace in expected)
-
-
-def _is_this(seen: Seen, trace: Trace, is_own: Callable[[IPAddress], bool]) -> bool:
-    if seen.fault:
-        return False
-    if trace.disposition in (Disposition.ACCEPT, Disposition.NONE):
-        return seen.disposition is Disposition.NONE and seen.peer in (None, trace.packet.source)
-    if seen.disposition is not trace.disposition or not trace.candidates:
-        return seen.disposition is trace.disposition
-    assert seen.peer is not None
-    for candidate in trace.candidates:
-        if (candidate.address, candidate.port) == seen.server:
-            leaves = trace.packet.from_node or not is_own(candidate.address)
-            return is_own(seen.peer) if candidate.masquerade and leaves else seen.peer == trace.packet.source
-    return False

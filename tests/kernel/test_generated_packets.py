@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fairway.base.addresses import IPAddress
+from fairway.cluster.verify.compare import is_as_expected
 from fairway.cluster.verify.places import write_settings
-from fairway.cluster.verify.wire import Seen, Wire, wire
+from fairway.cluster.verify.seen import Seen
+from fairway.cluster.verify.wire import Wire, wire
 from fairway.dataplane.ipt.backend import IptablesBackend, Variant
 from fairway.dataplane.ipt.corners import corner as ipt_corner
 from fairway.dataplane.nft.backend import NftBackend
@@ -26,7 +28,7 @@ from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Backend, PortName
 from fairway.plan.options import Mode, parse_options
 from tests.agree.strategies import AIMS, NODE, NODE_ADDRESSES, Case, cases
-from tests.kernel.cluster import LOCALNET, assembly_of, is_as_expected
+from tests.kernel.cluster import LOCALNET, assembly_of
 from tests.kernel.namespaces import in_namespaces
 
 pytestmark = pytest.mark.kernel

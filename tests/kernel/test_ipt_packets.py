@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fairway.cluster.verify.compare import is_as_expected
 from fairway.dataplane.ipt.backend import IptablesBackend, Variant
 from fairway.flow.packet import Packet
 from fairway.flow.trace import Disposition
@@ -22,7 +23,6 @@ from tests.kernel.cluster import (
     OBJECTS,
     all_packets,
     assembly_of,
-    is_as_expected,
     options_of,
     wired,
 )

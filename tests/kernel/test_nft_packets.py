@@ -15,7 +15,9 @@ import pytest
 from msgspec import structs
 
 from fairway.base.addresses import IPAddress
-from fairway.cluster.verify.wire import PATIENCE_S, Call, Seen, Wire
+from fairway.cluster.verify.compare import is_as_expected
+from fairway.cluster.verify.seen import Seen
+from fairway.cluster.verify.wire import PATIENCE_S, Call, Wire
 from fairway.dataplane.nft import layout
 from fairway.dataplane.nft.affinity import Sticky
 from fairway.dataplane.nft.backend import NftBackend
@@ -67,7 +69,6 @@ from tests.kernel.cluster import (
     all_packets,
     assembly_of,
     endpoints,
-    is_as_expected,
     options_of,
     service,
     wired,

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 import pytest
 
 from fairway.base.addresses import Family, IPAddress
-from fairway.cluster.verify.wire import Seen, Wire, wire
+from fairway.cluster.verify.seen import Seen
+from fairway.cluster.verify.wire import Wire, wire
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Disposition
 from tests.kernel.namespaces import in_namespaces

@@ -24,12 +24,10 @@ from fairway.cluster.verify.plane import (
     TARGET_PORTS,
     address_in,
 )
+from fairway.cluster.verify.probes import SENT
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Door
-
-SENT = (Protocol.TCP, Protocol.UDP)
-"""What a real packet can be of here; of SCTP there are doors, and nothing that the kernel of every machine sends."""
 
 _HOSTS = (*CLIENTS, *OTHER_NODES, *PODS)
 _AIMS = (

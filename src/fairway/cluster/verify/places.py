@@ -16,11 +16,11 @@ from pathlib import Path
 
 from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.base.errors import Unsupported
+from fairway.cluster.verify.taps import LOOPBACK
 from fairway.fabric.rtnl import RouteSocket, address, neighbour, new_veth, route, set_link
 from fairway.fabric.syscalls import Namespace, set_loopback_up, setns, settle_link, unshare
 
 HOST_LINK = "eth0"
-LOOPBACK = "lo"
 
 _OWN_NETWORK = "/proc/self/ns/net"
 _SYSCTLS = Path("/proc/sys")

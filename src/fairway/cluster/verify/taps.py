@@ -1,4 +1,4 @@
-"""What arrives on a link, heard beside the kernel: packets as they are on the wire, whoever they are for."""
+"""What goes over the links of a node, heard beside the kernel: packets as they are there, whoever they are for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from fairway.flow.packet import Protocol
 
 ETHER_TYPES = {Family.IPV4: 0x0800, Family.IPV6: 0x86DD}
 """ETH_P_IP, ETH_P_IPV6 of linux/if_ether.h."""
+
+_ETH_P_ALL = 0x0003
+"""Of what leaves only those who listen to everything hear."""
+LOOPBACK = "lo"
 
 _ICMP, _ICMPV6 = 1, 58
 _PORT_UNREACHABLE = {_ICMP: (3, 3), _ICMPV6: (1, 4)}
@@ -33,28 +37,34 @@ class Frame:
 
 
 class Tap:
-    """Hears one interface of the namespace it is made in: what comes in there, of one address family."""
+    """Hears what leaves the namespace it is made in by any link, and what comes in by its loopback.
 
-    def __init__(self, interface: str, family: Family) -> None:
-        kind = ETHER_TYPES[family]
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(kind))
-        self._socket.bind((interface, kind))
+    One for all links: the kernel takes a hundredth of a second to let one go.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self._kind = ETHER_TYPES[family]
+        # Not bound to a link, which takes the kernel as long again.
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_ALL))
         self._socket.setblocking(False)
 
     def close(self) -> None:
         self._socket.close()
 
-    def frames(self) -> list[Frame]:
-        """What came since the last call, in order."""
-        found: list[Frame] = []
+    def frames(self) -> list[tuple[str, Frame]]:
+        """What came since the last call, in order, each with the link."""
+        found: list[tuple[str, Frame]] = []
         while True:
             try:
-                data = self._socket.recv(_LONGEST)
+                data, (link, kind, direction, *_) = self._socket.recvfrom(_LONGEST)
             except BlockingIOError:
                 return found
+            if kind != self._kind or (direction == socket.PACKET_OUTGOING) is (link == LOOPBACK):
+                continue
             frame = read_frame(data)
             if frame is not None:
-                found.append(frame)
+                found.append((link, frame))
 
 
 def read_frame(data: bytes) -> Frame | None:

@@ -21,8 +21,6 @@ from itertools import cycle
 
 from fairway.base.addresses import Family, IPAddress
 from fairway.cluster.verify.places import (
-    HOST_LINK,
-    LOOPBACK,
     Place,
     add_addresses,
     become_node,
@@ -30,7 +28,8 @@ from fairway.cluster.verify.places import (
     own_address,
     route_all_by,
 )
-from fairway.cluster.verify.taps import Frame, Tap
+from fairway.cluster.verify.seen import Seen
+from fairway.cluster.verify.taps import LOOPBACK, Frame, Tap
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Disposition
 
@@ -44,7 +43,6 @@ CLIENT_PORTS = range(10_000, 30_000)
 """Below the ports that nodes serve. So many packets can be sent before one belongs to a connection that conntrack may
 still know; whoever sends more makes a new wire."""
 
-_BELL_PORT = 9
 _BACKLOG = 64
 _LONGEST = 64
 _DONTWAIT = socket.MSG_DONTWAIT
@@ -56,20 +54,6 @@ _IP_PKTINFO, _IPV6_RECVPKTINFO = 8, 49
 _IN_PKTINFO = struct.Struct("=i4s4s")
 _IN6_PKTINFO = struct.Struct("=16si")
 """struct in_pktinfo and in6_pktinfo (linux/in.h, linux/in6.h, linux/ipv6.h)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What came of a packet.
-
-    server, peer: the ends of the connection as the server sees them. For NONE a server where it was sent to met it, or
-    it was seen untouched on its way there, and these are None. fault: what went wrong besides, in words; "" if nothing.
-    """
-
-    disposition: Disposition
-    server: tuple[IPAddress, int] | None = None
-    peer: IPAddress | None = None
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +101,8 @@ class Wire:
         self._ports = cycle(CLIENT_PORTS)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         become_node(family)
-        self._loopback = self._tap(LOOPBACK)
-        self._taps = [self._loopback]
+        self._tap = Tap(family)
+        stack.callback(self._tap.close)
 
     def link(self, addresses: str | Sequence[str], gateway: str, *, interface: str = "") -> None:
         """A host of these addresses; the node has `gateway` on the link, and the host sends everything there.
@@ -129,8 +113,6 @@ class Wire:
         place = new_place(self._links, interface or f"to-{self._links}", own, ip_address(gateway))
         self._stack.callback(place.close)
         self._links += 1
-        with place.entered():
-            self._taps.append(self._tap(HOST_LINK))
         self._places.update(dict.fromkeys(own, place))
         if self._bells is None:
             self._bells = self._hang_bells(place)
@@ -160,6 +142,8 @@ class Wire:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol is Protocol.UDP:
             server.setsockopt(*_TELL_ASKED[self._family])
+            # The bell may have this port too, at its one address.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.setblocking(False)
         server.bind(("", port))
         if protocol is Protocol.TCP:
@@ -183,16 +167,14 @@ class Wire:
 
         options: of the client's socket, as setsockopt takes them.
         """
-        for tap in self._taps:
-            tap.frames()
+        self._tap.frames()
         with ExitStack() as stack:
             with self._at(packet.source):
                 client = stack.enter_context(self._socket(packet.protocol))
             client.setblocking(False)
             for option in options:
                 client.setsockopt(*option)
-            # A port of its own for each, so that no packet belongs to a connection that conntrack knows.
-            client.bind((str(packet.source), next(self._ports)))
+            self._bind(client, packet.source)
             status = client.connect_ex((str(packet.destination), packet.port))
             assert status in (0, errno.EINPROGRESS), f"{packet}: {os.strerror(status)}"
             if packet.protocol is Protocol.UDP:
@@ -201,8 +183,19 @@ class Wire:
                     client.send(b"?")
             yield self._watch(packet, client, stack)
 
+    def _bind(self, client: socket.socket, source: IPAddress) -> None:
+        """A port of its own for each, so that no packet belongs to a connection that conntrack knows."""
+        for port in self._ports:
+            try:
+                client.bind((str(source), port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue  # a server has it
+            return
+
     def _watch(self, packet: Packet, client: socket.socket, stack: ExitStack) -> tuple[Seen, Call | None]:
-        heard: list[tuple[Tap, Frame]] = []
+        heard: list[tuple[str, Frame]] = []
         for _ in range(ROUNDS):
             self._ring()
             call = self._met(packet.protocol, client, stack)
@@ -212,12 +205,12 @@ class Wire:
                 fault = self._why_unanswered(call)
                 peer = ip_address(call.peer[0])
                 return Seen(disposition=disposition, server=call.local, peer=peer, fault=fault), call
-            heard += [(tap, frame) for tap in self._taps for frame in tap.frames()]
+            heard += self._tap.frames()
         own_end = packet.source, client.getsockname()[1]
-        sent = [(tap, frame) for tap, frame in heard if frame.source == own_end]
+        sent = [(link, frame) for link, frame in heard if frame.source == own_end]
         return self._without_server(packet, client, sent), None
 
-    def _without_server(self, packet: Packet, client: socket.socket, sent: list[tuple[Tap, Frame]]) -> Seen:
+    def _without_server(self, packet: Packet, client: socket.socket, sent: list[tuple[str, Frame]]) -> Seen:
         """What became of a packet that no server met; sent: where it was heard, from its own source."""
         aim = packet.destination, packet.port
         stray = next((frame.destination for _, frame in sent if frame.destination != aim), None)
@@ -226,7 +219,7 @@ class Wire:
         if any(frame.refused for _, frame in sent):
             return Seen(disposition=Disposition.REJECT, fault=self._why_untold(packet, client))
         # What the node sends to itself may still be dropped where it comes in; a server tells that it was not.
-        if any(tap is not self._loopback for tap, _ in sent):
+        if any(link != LOOPBACK for link, _ in sent):
             return Seen(disposition=Disposition.NONE)
         error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
@@ -279,21 +272,17 @@ class Wire:
 
     def _hang_bells(self, place: Place) -> tuple[socket.socket, socket.socket]:
         near = self._stack.enter_context(self._socket(Protocol.UDP))
-        near.bind((str(place.gateway), _BELL_PORT))
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        near.bind((str(place.gateway), 0))
         with place.entered():
             far = self._stack.enter_context(self._socket(Protocol.UDP))
-        far.connect((str(place.gateway), _BELL_PORT))
+        far.connect(near.getsockname()[:2])
         for bell in (near, far):
             bell.settimeout(PATIENCE_S)
         return far, near
 
     def _socket(self, protocol: Protocol) -> socket.socket:
         return socket.socket(_SOCKET_FAMILY[self._family], _SOCKET_TYPE[protocol])
-
-    def _tap(self, interface: str) -> Tap:
-        tap = Tap(interface, self._family)
-        self._stack.callback(tap.close)
-        return tap
 
     @contextmanager
     def _at(self, address: IPAddress) -> Iterator[None]:

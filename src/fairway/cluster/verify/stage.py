@@ -1,0 +1,73 @@
+"""A wire for given packets to one node: who sends has a place of its own, and whoever may be met has a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_network
+
+from fairway.base.addresses import Family, IPAddress, IPNetwork
+from fairway.cluster.verify.wire import Wire, wire
+from fairway.flow.packet import Packet, Protocol
+from fairway.flow.trace import Disposition, Trace
+from fairway.plan.evaluate import Evaluator
+
+_WORLD: dict[Family, IPNetwork] = {
+    Family.IPV4: ip_network("198.18.0.0/15"),
+    Family.IPV6: ip_network("2001:2::/48"),
+}
+"""Where the node's default route leads: to a machine that has nobody else's address (RFC 2544, RFC 5180)."""
+
+
+@contextmanager
+def staged(evaluator: Evaluator, packets: Sequence[Packet]) -> Iterator[Wire]:
+    """For the block: the node of `evaluator`, which has an address, with whatever these packets need around it."""
+    plan = evaluator.plan
+    traces = [evaluator.evaluate(packet) for packet in packets]
+    gateway = str(plan.node_addresses[0])
+    with wire(plan.family) as node:
+        for address in plan.node_addresses:
+            if not address.is_loopback:
+                node.own(str(address))
+        senders = _senders(packets)
+        for source, interface in senders.items():
+            node.link(str(source), gateway, interface=interface)
+        backends = _backends(traces, evaluator, senders)
+        if backends:
+            node.link([str(each) for each in backends], gateway)
+        known = {*senders, *backends, *plan.node_addresses}
+        world = str(_unknown(_WORLD[plan.family], {*known, *(packet.destination for packet in packets)}))
+        node.link(world, gateway)
+        node.route_all_to(world)
+        for address, port, protocol in _servers(traces, evaluator, known):
+            node.serve(str(address), port, protocol)
+        yield node
+
+
+def _senders(packets: Iterable[Packet]) -> dict[IPAddress, str]:
+    """All but the node itself, with the link that each comes in by."""
+    return {packet.source: packet.interface for packet in packets if not packet.from_node}
+
+
+def _backends(traces: Iterable[Trace], evaluator: Evaluator, senders: Iterable[IPAddress]) -> list[IPAddress]:
+    """Who may be met that neither sends nor is the node: these never call each other, so they can share a place."""
+    met = {candidate.address for trace in traces for candidate in trace.candidates}
+    return sorted(address for address in met - set(senders) if not evaluator.is_own(address))
+
+
+def _servers(
+    traces: Iterable[Trace], evaluator: Evaluator, known: Iterable[IPAddress]
+) -> Iterator[tuple[IPAddress, int, Protocol]]:
+    """Every backend, and where a packet may arrive untouched."""
+    owners = set(known)
+    for trace in traces:
+        packet = trace.packet
+        for candidate in trace.candidates:
+            yield candidate.address, candidate.port, packet.protocol
+        untouched = trace.disposition in (Disposition.NONE, Disposition.ACCEPT)
+        if untouched and (packet.destination in owners or evaluator.is_own(packet.destination)):
+            yield packet.destination, packet.port, packet.protocol
+
+
+def _unknown(network: IPNetwork, known: set[IPAddress]) -> IPAddress:
+    return next(address for address in network if address not in known)
