@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairway.base.addresses import Family, canonical_address, format_host, parse_address, parse_network
+from fairway.base.addresses import (
+    Family,
+    Special,
+    canonical_address,
+    format_host,
+    may_be_special,
+    parse_address,
+    parse_network,
+    special,
+)
 from fairway.base.errors import Refused
 
 NO_ADDRESSES = """
@@ -62,6 +71,41 @@ fd00::/129
 )
 def test_an_address_has_one_form_however_it_is_written(text, address):
     assert parse_address(text) == ip_address(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("0.0.0.0", Special.UNSPECIFIED),
+        ("::", Special.UNSPECIFIED),
+        ("127.0.0.1", Special.LOOPBACK),
+        ("127.255.255.255", Special.LOOPBACK),
+        ("::1", Special.LOOPBACK),
+        ("169.254.0.0", Special.LINK_LOCAL),
+        ("fe80::1", Special.LINK_LOCAL),
+        ("febf:ffff::1", Special.LINK_LOCAL),
+        ("224.0.0.255", Special.LINK_LOCAL_MULTICAST),
+        ("ff02::1", Special.LINK_LOCAL_MULTICAST),
+        ("224.0.1.0", Special.MULTICAST),
+        ("239.255.255.255", Special.MULTICAST),
+        ("ff05::2", Special.MULTICAST),
+        *((text, None) for text in ("0.0.0.1", "10.0.0.1", "128.0.0.1", "169.253.255.255", "169.255.0.0", "240.0.0.1")),
+        *((text, None) for text in ("::2", "fe8::1", "fec0::1", "ff::1", "fd00::1", "64:ff9b::a00:1")),
+    ],
+)
+def test_special_addresses_are_told_from_those_that_machines_have(text, what):
+    assert special(ip_address(text)) is what
+
+
+@given(st.ip_addresses())
+def test_what_is_special_may_be_so_by_its_text(address):
+    assert may_be_special(str(address)) or special(address) is None
+
+
+@pytest.mark.parametrize("network", ["ff00::/8", "fe80::/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0/16"])
+@given(data=st.data())
+def test_the_text_of_a_special_address_shows_that_it_may_be(network, data):
+    assert may_be_special(str(data.draw(st.ip_addresses(network=network))))
 
 
 @pytest.mark.parametrize(

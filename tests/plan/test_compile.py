@@ -243,6 +243,20 @@ def test_source_ranges_are_those_of_the_family_and_what_they_imply(ranges, allow
             "spec.externalIPs[1]=nonsense: 'nonsense' is not an IP address; it is left out",
         ),
         (
+            {"externalIPs": [EXTERNAL_IP, "127.0.0.01"]},
+            (
+                "spec.externalIPs[1]=127.0.0.01: '127.0.0.01' is in the loopback range (127.0.0.0/8, ::1/128), where no "
+                "address can be a Service's; it is left out"
+            ),
+        ),
+        (
+            {"externalIPs": ["169.254.1.1"]},
+            (
+                "spec.externalIPs[0]=169.254.1.1: '169.254.1.1' is in the link-local range (169.254.0.0/16, fe80::/10)"
+                ", where no address can be a Service's; it is left out"
+            ),
+        ),
+        (
             {"loadBalancerSourceRanges": ["10.0.0.0"]},
             (
                 "spec.loadBalancerSourceRanges[0]=10.0.0.0: '10.0.0.0' is not a network; "
@@ -304,6 +318,16 @@ def test_of_two_services_with_one_door_the_first_by_name_keeps_it():
                 "node port 30080/tcp is already default/c's, so it stays with that one"
             ),
         ]
+
+
+def test_what_the_api_lets_be_an_address_of_a_service_is_one():
+    """Multicast beyond the link, and whatever a load balancer says it has."""
+    plan = plan_of(service(externalIPs=["239.1.1.1"], ingress=[{"ip": "169.254.1.1"}], type="LoadBalancer"))
+    assert doors_of(plan)[1:] == [
+        "default/web externalIP 239.1.1.1:80/tcp",
+        "default/web loadBalancer 169.254.1.1:80/tcp",
+    ]
+    assert plan.notes == ()
 
 
 def test_an_address_that_is_external_and_the_balancers_is_one_door():

@@ -194,6 +194,25 @@ def test_ready_addresses_of_this_node_count_once_whatever_their_ports():
                 "'fd00::1' is not an IPv4 address; it is left out"
             ),
         ),
+        *(
+            (
+                [endpoint(written)],
+                {},
+                (
+                    f"EndpointSlice default/web-1: endpoints[0].addresses[0]={written}: {address!r} is {what}, and no "
+                    "endpoint's own; it is left out"
+                ),
+            )
+            for written, address, what in (
+                ("0.0.0.0", "0.0.0.0", "unspecified"),
+                ("127.0.0.1", "127.0.0.1", "in the loopback range (127.0.0.0/8, ::1/128)"),
+                (" 127.010.000.009 ", "127.10.0.9", "in the loopback range (127.0.0.0/8, ::1/128)"),
+                ("::ffff:127.0.0.1", "127.0.0.1", "in the loopback range (127.0.0.0/8, ::1/128)"),
+                ("169.254.169.254", "169.254.169.254", "in the link-local range (169.254.0.0/16, fe80::/10)"),
+                ("224.0.0.1", "224.0.0.1", "in the link-local multicast range (224.0.0.0/24, ff02::/16)"),
+                ("239.255.0.1", "239.255.0.1", "a multicast address"),
+            )
+        ),
         (
             [endpoint("example.org")],
             {"addressType": "FQDN"},

@@ -17,6 +17,7 @@ import pytest
 from fairway.api.codec import decode_endpoint_slice, decode_node, decode_service
 from fairway.api.core import Service
 from fairway.base.addresses import Family
+from fairway.dataplane.ipt.frame import accepts_localhost
 from fairway.flow.packet import Packet, Protocol
 from fairway.flow.trace import Trace
 from fairway.plan.compile import compile_plan
@@ -146,3 +147,23 @@ def test_node_port_addresses_are_chosen_as_in_kube_proxy(case: dict[str, Any], f
     expected = case["expected"][family]
     assert (networks is None) == expected["matchAll"]
     assert admitted == set(expected["nodeIPs"])
+
+
+@pytest.mark.parametrize("case", GOLDEN["nodePortAddresses"]["getNodeIPs"], ids=lambda case: case["name"])
+def test_the_addresses_that_are_chosen_take_node_ports(case: dict[str, Any]):
+    """On the loopback address of IPv6 none is open, chosen or not."""
+    local = [ip_interface(text).ip for each in case["interfaces"] for text in each["addresses"]]
+    for family in Family:
+        options = parse_options(
+            family=family, node_port_addresses=case["nodePortAddresses"], node_addresses=map(str, local)
+        )
+        plan = compile_plan([], [], decode_node({"metadata": {"name": "n"}}), options=options)
+        taking = {str(each) for each in local if each.version == family and Evaluator(plan).takes_node_ports(each)}
+        assert taking == set(case["expected"][family.api_name]["nodeIPs"]) - {"::1"}
+
+
+@pytest.mark.parametrize("case", GOLDEN["nodePortAddresses"]["containsIPv4Loopback"], ids=lambda case: case["name"])
+def test_loopback_is_let_in_where_a_network_of_node_port_addresses_touches_it(case: dict[str, Any]):
+    options = parse_options(node_port_addresses=case["cidrs"])
+    view = view_node(decode_node({"metadata": {"name": "n"}}), options)
+    assert accepts_localhost(view) is case["ipv4ContainsLoopback"]

@@ -7,7 +7,7 @@ Stored objects may hold forms that newer API servers refuse: leading zeros, IPv4
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, inet_pton
 
@@ -15,6 +15,13 @@ from fairway.base.errors import Refused
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+
+
+_LINK_LOCAL_MULTICAST: tuple[IPNetwork, ...] = (IPv4Network("224.0.0.0/24"), IPv6Network("ff02::/16"))
+_SPECIAL_BEGINNINGS = (
+    *("0.0.0.0", "127.", "169.254.", *(f"{first}." for first in range(224, 240))),  # noqa: S104
+    *("::", "fe8", "fe9", "fea", "feb", "ff"),
+)
 
 
 class Family(IntEnum):
@@ -32,6 +39,35 @@ class Family(IntEnum):
     def bits(self) -> int:
         """The length of an address: 32 or 128."""
         return 32 if self is Family.IPV4 else 128
+
+
+class Special(StrEnum):
+    """Why an address is no machine's to be reached at by others; the value says it of the address."""
+
+    UNSPECIFIED = "unspecified"
+    LOOPBACK = "in the loopback range (127.0.0.0/8, ::1/128)"
+    LINK_LOCAL = "in the link-local range (169.254.0.0/16, fe80::/10)"
+    LINK_LOCAL_MULTICAST = "in the link-local multicast range (224.0.0.0/24, ff02::/16)"
+    MULTICAST = "a multicast address"
+
+
+def special(address: IPAddress) -> Special | None:
+    """What is special about an address, None where any machine may have it."""
+    if address.is_unspecified:
+        return Special.UNSPECIFIED
+    if address.is_loopback:
+        return Special.LOOPBACK
+    if address.is_link_local:
+        return Special.LINK_LOCAL
+    if address.is_multicast:
+        near = any(address in network for network in _LINK_LOCAL_MULTICAST)
+        return Special.LINK_LOCAL_MULTICAST if near else Special.MULTICAST
+    return None
+
+
+def may_be_special(host: str) -> bool:
+    """False where `special` surely has nothing to say of the address whose one text this is; costs next to nothing."""
+    return host.startswith(_SPECIAL_BEGINNINGS)
 
 
 def parse_address(text: str) -> IPAddress:

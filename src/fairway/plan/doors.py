@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from fairway.api.core import IPMode, Service
-from fairway.base.addresses import Family, IPAddress, IPNetwork, parse_address, parse_network
+from fairway.base.addresses import Family, IPAddress, IPNetwork, Special, parse_address, parse_network, special
 from fairway.base.errors import Refused
 from fairway.plan.model import DoorKind, Note, Origin
 from fairway.plan.options import NodeView
@@ -41,7 +41,7 @@ def front_addresses(service: Service, view: NodeView, notes: list[Note]) -> tupl
     fronts = {(DoorKind.CLUSTER_IP, cluster_ip.address): cluster_ip}
     for kind, origin in _external_texts(service):
         address = _parse(origin, notes)
-        if address is not None and address.version == view.family:
+        if address is not None and address.version == view.family and not _is_refused(kind, address, origin, notes):
             fronts.setdefault((kind, address), FrontAddress(kind=kind, address=address, origin=origin))
     return tuple(fronts.values())
 
@@ -99,6 +99,16 @@ def _external_texts(service: Service) -> Iterator[tuple[DoorKind, Origin]]:
             field = f"status.loadBalancer.ingress[{index}].ip"
             reason = "every node serves the load balancer's address itself (ipMode VIP)"
             yield DoorKind.LOAD_BALANCER_IP, origin_of(service, field, ingress.ip, reason)
+
+
+def _is_refused(kind: DoorKind, address: IPAddress, origin: Origin, notes: list[Note]) -> bool:
+    """Whether the API refuses it in new Services; old ones may hold it. It lets a load balancer have any address."""
+    found = special(address) if kind is DoorKind.EXTERNAL_IP else None
+    if found is None or found is Special.MULTICAST:
+        return False
+    message = f"{origin.value!r} is {found}, where no address can be a Service's; it is left out"
+    notes.append(Note(origin=origin, message=message))
+    return True
 
 
 def _parse(origin: Origin, notes: list[Note]) -> IPAddress | None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fairway.api.core import ApiProtocol
 from fairway.api.discovery import HEADLESS_LABEL, AddressType, Endpoint, EndpointSlice, TopologyHint
-from fairway.base.addresses import canonical_address
+from fairway.base.addresses import canonical_address, may_be_special, parse_address, special
 from fairway.base.errors import Refused
 from fairway.plan.model import Backend, Note, Origin
 from fairway.plan.options import NodeView
@@ -87,6 +87,8 @@ def read_slices(slices: Iterable[EndpointSlice], view: NodeView) -> KnownEndpoin
         for index, endpoint in enumerate(endpoint_slice.endpoints):
             try:
                 host = canonical_address(endpoint.addresses[0], view.family)
+                if may_be_special(host):
+                    _refuse_special(host)
             except (IndexError, Refused) as error:
                 notes.append(_unusable(endpoint_slice, index, error))
                 continue
@@ -199,6 +201,17 @@ def _unusable(endpoint_slice: EndpointSlice, index: int, error: Exception) -> No
     if not addresses:
         return Note(origin=_of(endpoint_slice, field), message="the endpoint has no address; it is left out")
     return Note(origin=_of(endpoint_slice, field, addresses[0]), message=f"{error}; it is left out")
+
+
+def _refuse_special(host: str) -> None:
+    """What the API refuses in a slice (`ValidateEndpointIP`), and multicast of every range; old slices may hold it.
+
+    Such an address is none of the endpoint's own: on its way there the packet would meet the node itself, or what is
+    beside it.
+    """
+    found = special(parse_address(host))
+    if found is not None:
+        raise Refused(f"{host!r} is {found}, and no endpoint's own")
 
 
 def _of(endpoint_slice: EndpointSlice, field: str, value: str = "") -> Origin:

@@ -80,8 +80,9 @@ class Evaluator:
         networks = self.plan.node_port_addresses
         if networks is None:
             return True
-        # Of loopback a node has the one address, and answers at all the others without having them.
-        return any(address in network for network in networks) and (not address.is_loopback or address == _LOCALHOST)
+        # Of loopback a node has one address, or a few, and answers at all the others without having them.
+        has = not address.is_loopback or address == _LOCALHOST or address in self._own_addresses
+        return has and any(address in network for network in networks)
 
     def source_of(self, packet: Packet) -> Source:
         """The class of the packet's source. That it is a pod's decides first: a node's own address may lie among them.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.dataplane.ipt import names
@@ -44,6 +44,7 @@ NFACCT_COUNTERS = (INVALID_DROPPED_COUNTER, LOCALHOST_ACCEPTED_COUNTER)
 _NODE_PORTS_LAST = Comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
 
 _LOCALHOST = IPv4Address("127.0.0.1")
+_LOOPBACK4 = IPv4Network("127.0.0.0/8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +125,8 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
         destination = None if localhost else Address(LOOPBACK[plan.family], negated=True)
         local = AddrTypeLocal(Side.DESTINATION)
         return (Rule(destination=destination, matches=(_NODE_PORTS_LAST, local), target=jump),)
-    others = (address for address in plan.node_addresses if not address.is_loopback)
-    addresses: list[IPAddress] = sorted({*others, _LOCALHOST} if localhost else others, key=str)
+    own = {address for address in plan.node_addresses if localhost or not address.is_loopback}
+    addresses: list[IPAddress] = sorted({*own, _LOCALHOST} if localhost else own, key=str)
     return tuple(
         Rule(destination=Address(host_network(address)), matches=(_NODE_PORTS_LAST,), target=jump)
         for address in addresses
@@ -134,11 +135,14 @@ def node_port_entries(plan: Plan) -> tuple[Rule, ...]:
 
 
 def accepts_localhost(plan: Plan | NodeView) -> bool:
-    """True where node ports answer on 127.0.0.1 too; on ::1 they never do."""
+    """True where node ports answer on an address of 127.0.0.0/8 too; on ::1 they never do.
+
+    As `ContainsIPv4Loopback` of pkg/proxy/util has it.
+    """
     if plan.family is Family.IPV6:
         return False
     networks = plan.node_port_addresses
-    chosen = networks is None or any(_LOCALHOST in network for network in networks)
+    chosen = networks is None or any(network.overlaps(_LOOPBACK4) for network in networks)
     return plan.localhost_node_ports and chosen
 
 
