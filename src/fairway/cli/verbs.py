@@ -25,6 +25,7 @@ VERBS = {
     "rules": "print the rules that a node of a lab has in its kernel",
     "kubeconfig": "print the path of a lab's kubeconfig",
     "demo": "walk the NodePort study on a fresh lab, each claim with its evidence",
+    "verify": "prove with real packets that they meet what is explained",
     "render": "print the rules a node would get for Kubernetes objects in a file",
     "proxy": "run the node agent: a kube-proxy",
     "bench": "measure on this machine",

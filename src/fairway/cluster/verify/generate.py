@@ -13,9 +13,11 @@ from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.cluster.verify.draw import Draw
 from fairway.cluster.verify.plane import (
+    BRIDGE,
     CLUSTER_IPS,
     EXTERNALS,
     HEALTH_PORT,
+    LINK_PREFIX,
     LOAD_BALANCERS,
     NODE,
     NODE_ADDRESSES,
@@ -29,6 +31,7 @@ from fairway.cluster.verify.plane import (
     networks,
     node_of,
 )
+from fairway.plan.options import LocalMode
 
 V4, V6 = Family.IPV4, Family.IPV6
 BOTH = (V4, V6)
@@ -90,6 +93,7 @@ _CLUSTER_CIDRS: Sequence[Sequence[str]] = (
     networks("10.10.1.0/24", "10.10.2.0/23"),
     ["10.10.0.0/16"],
 )
+_LOCAL_MODES = ("", "", *(mode.value for mode in LocalMode))
 _NODE_PORT_ADDRESSES: Sequence[Sequence[str]] = (
     [],
     ["primary"],
@@ -122,6 +126,9 @@ def draw_case(draw: Draw) -> Case:
 
 def _settings(draw: Draw) -> dict[str, Any]:
     return {
+        "detect_local_mode": draw.choice(_LOCAL_MODES),
+        "bridge_interface": BRIDGE,
+        "interface_name_prefix": LINK_PREFIX,
         "cluster_cidrs": draw.choice(_CLUSTER_CIDRS),
         "node_port_addresses": draw.choice(_NODE_PORT_ADDRESSES),
         "node_addresses": [address_in(family, each) for family in BOTH for each in NODE_ADDRESSES],

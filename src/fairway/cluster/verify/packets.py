@@ -19,6 +19,7 @@ from fairway.cluster.verify.plane import (
     NODE_ADDRESSES,
     NODE_PORTS,
     OTHER_NODES,
+    POD_LINKS,
     PODS,
     PORTS,
     TARGET_PORTS,
@@ -58,9 +59,10 @@ class Aims:
         """A packet that comes to the node, or is sent by it from an address of its own."""
         family = self.evaluator.plan.family
         destination, port, protocol = self._aim(draw, family)
-        source, from_node = _source(draw, family, destination)
+        source, from_node, interface = _source(draw, family, destination)
         return Packet(
             source=ip_address(source),
+            interface=interface,
             destination=ip_address(destination),
             port=port,
             protocol=protocol,
@@ -81,11 +83,14 @@ def _own(draw: Draw, family: Family) -> str:
     return draw.choice([*own, LOOPBACK[family]])
 
 
-def _source(draw: Draw, family: Family, destination: str) -> tuple[str, bool]:
-    """Who sends, and whether it is the node itself. To a loopback address only who has it can send."""
+def _source(draw: Draw, family: Family, destination: str) -> tuple[str, bool, str]:
+    """Who sends, whether it is the node itself, and by which link it comes in, where that matters.
+
+    To a loopback address only who has it can send.
+    """
     if destination == LOOPBACK[family]:
-        return destination, True
+        return destination, True, ""
     if draw.number(0, 2) == 0:
-        return address_in(family, draw.choice(NODE_ADDRESSES)), True
-    hosts = [address_in(family, each) for each in _HOSTS]
-    return draw.choice([host for host in hosts if host != destination]), False
+        return address_in(family, draw.choice(NODE_ADDRESSES)), True, ""
+    host = draw.choice([host for host in _HOSTS if address_in(family, host) != destination])
+    return address_in(family, host), False, POD_LINKS.get(host, "")

@@ -17,6 +17,9 @@ NODE_ADDRESSES = ("172.18.0.1", "192.168.7.1", "10.10.1.1")
 """Of NODE: its primary one, one of a second network, and the gateway of its pods, which lies in the pod network."""
 OTHER_NODES = ("172.18.0.2", "172.18.0.3")
 PODS = tuple(f"10.10.{node}.{pod}" for node in (1, 2, 3) for pod in (2, 3))
+BRIDGE, LINK_PREFIX = "cni0", "veth"
+POD_LINKS = {PODS[0]: BRIDGE, PODS[1]: f"{LINK_PREFIX}3"}
+"""By which of NODE's links its pods come in: one of a bridge, one of its own."""
 CLIENTS = ("203.0.113.7", "192.168.10.9")
 LOAD_BALANCERS = ("172.18.255.1", "172.18.255.2")
 EXTERNALS = ("198.51.100.1", "198.51.100.2")

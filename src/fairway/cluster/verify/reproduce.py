@@ -1,0 +1,131 @@
+"""The way back to a difference: the least objects with which it shows, and the command that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from fairway.api.codec import decode_cluster
+from fairway.api.types import Object
+from fairway.base.addresses import Family, format_host
+from fairway.cluster.verify.jobs import Job, assemble, packet_job
+from fairway.cluster.verify.run import AGENTS, Difference, Findings, Planes, verify_node
+from fairway.cluster.verify.shrink import shrink
+from fairway.flow.packet import Packet
+from fairway.plan.options import PRIMARY, LocalMode, Mode, Options
+
+_KINDS = ("Service", "EndpointSlice", "Node", "ServiceCIDR")
+"""What a Plan is made of."""
+_SENDS = 4
+"""How often the packet is sent in each trial, for what shows by chance only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """objects: with which a difference shows. alone: whether it does with its packet alone, else only after those that
+    were sent before it, and then they are all objects there were."""
+
+    objects: Sequence[Object]
+    options: Options
+    alone: bool
+
+
+def run_job(job: Job, planes: Planes = AGENTS) -> Findings:
+    """Raises as `verify_node` does."""
+    return verify_node(job.assembly, job.options.mode, job.probes, planes=planes)
+
+
+def reproduce(job: Job, difference: Difference, planes: Planes = AGENTS) -> Reproduction:
+    """Find the least objects and the plainest options with which the difference shows."""
+
+    def differs(objects: Sequence[Object], options: Options) -> bool:
+        view = decode_cluster(objects)
+        assembly = assemble(view, job.node, options)
+        if not assembly.view.node_addresses:
+            return False
+        one = packet_job(objects, view, options, node=job.node, probe=difference.probe)
+        probes = [difference.probe] * _SENDS
+        return bool(verify_node(one.assembly, options.mode, probes, planes=planes).differences)
+
+    objects = [obj for obj in job.objects if obj.get("kind") in _KINDS]
+    if not differs(objects, job.options):
+        return Reproduction(objects=objects, options=job.options, alone=False)
+    near = _near(objects, job, difference)
+    if len(near) < len(objects) and differs(near, job.options):
+        objects = near
+    objects, options = shrink(objects, job.options, differs)
+    return Reproduction(objects=objects, options=options, alone=True)
+
+
+def _near(objects: Sequence[Object], job: Job, difference: Difference) -> list[Object]:
+    """The node, and the Service whose door it is with its slices: a guess that saves most trials."""
+    names = {step.entry.split(" ")[0].split(":")[0] for trace in difference.expected for step in trace.steps}
+    services = {name.partition("/")[2] for name in names if "/" in name}
+    return [
+        obj
+        for obj in objects
+        if obj["metadata"]["name"] in (services if obj["kind"] == "Service" else {job.node})
+        or (obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name") in services
+    ]
+
+
+def manifest(reproduction: Reproduction) -> str:
+    """The objects as YAML documents, with what no flag can say of the options."""
+    objects = list(reproduction.objects)
+    if not reproduction.options.localhost_node_ports:
+        objects.append(_NO_LOCALHOST)
+    return yaml.safe_dump_all(objects, sort_keys=False)
+
+
+def command(reproduction: Reproduction, node: str, packet: Packet, file: str) -> list[str]:
+    """The arguments of `fairway` that send this packet again with the objects in `file`."""
+    host = format_host(packet.destination)
+    interface = ["--interface", packet.interface] if packet.interface else []
+    return [
+        "verify",
+        *("-f", file),
+        *("--node", node),
+        *flags(reproduction.options),
+        *("--from", str(packet.source), "--to", f"{host}:{packet.port}/{packet.protocol}"),
+        *interface,
+    ]
+
+
+def flags(options: Options) -> list[str]:
+    """Options in the words of the command line."""
+    found = ["--mode", options.mode.value, "--family", _FAMILY_FLAGS[options.family]]
+    node_ports = [str(each) for each in options.node_port_addresses]
+    if options.primary_node_port_address:
+        node_ports = [PRIMARY]
+    elif not node_ports and options.mode is Mode.NFTABLES:
+        node_ports = ["0.0.0.0/0", "::/0"]
+    for flag, values in (
+        ("--cluster-cidr", map(str, options.cluster_cidrs)),
+        ("--node-address", map(str, options.node_addresses)),
+        ("--nodeport-addresses", node_ports),
+        ("--service-cidr", map(str, options.service_cidrs)),
+    ):
+        joined = ",".join(values)
+        if joined:
+            found += [flag, joined]
+    if options.local_mode is not LocalMode.CLUSTER_CIDR:
+        found += ["--detect-local-mode", options.local_mode.value]
+    if options.pod_links is not None:
+        flag = "--pod-interface-name-prefix" if options.pod_links.is_prefix else "--pod-bridge-interface"
+        found += [flag, options.pod_links.name]
+    return [*found, "--masquerade-all"] if options.masquerade_all else found
+
+
+_FAMILY_FLAGS = {Family.IPV4: "ipv4", Family.IPV6: "ipv6"}
+
+_NO_LOCALHOST: Object = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+    "data": {
+        "config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+        "iptables:\n  localhostNodePorts: false\n"
+    },
+}
