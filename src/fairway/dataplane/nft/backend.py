@@ -129,9 +129,12 @@ class NftBackend:
         self._hold(assembly, shares.keys() - refused.keys())
         return elements, spent, refused
 
-    def look(self) -> Observed | None:
-        """What the kernel holds; None where there is no table of ours. Raises as `apply` does."""
-        return self._observe(self._protocol)
+    def look(self, family: Family | None = None) -> Observed | None:
+        """What the kernel holds; None where there is no table of ours. Raises as `apply` does.
+
+        family: None for the one that was applied last.
+        """
+        return self._observe(self._protocol if family is None else protocol_family(family))
 
     def cleanup(self) -> None:
         """Remove our tables of both address families, and nothing else."""

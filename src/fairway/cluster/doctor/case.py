@@ -1,0 +1,171 @@
+"""What the checks judge: the objects of a cluster, what they mean on each node, and the facts of nodes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
+from msgspec import Struct
+
+from fairway.api.codec import ClusterView
+from fairway.api.core import ApiProtocol, Node, Pod, Service
+from fairway.api.discovery import EndpointSlice
+from fairway.api.meta import ObjectMeta, json_name
+from fairway.api.types import Key, Object
+from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.errors import Refused
+from fairway.cluster.doctor.facts import NodeFacts
+from fairway.plan.compile import compile_plan, group_slices
+from fairway.plan.model import Door, DoorKind, Plan, ServicePort
+from fairway.plan.options import Mode, Options
+
+CONNTRACK_PERCENT = 90.0
+
+
+class WantedPort(Struct, frozen=True, kw_only=True, rename=json_name):
+    """target_port: a number, or the name of a container's port; None where it is `port`."""
+
+    port: int
+    name: str = ""
+    protocol: ApiProtocol = ApiProtocol.TCP
+    target_port: int | str | None = None
+
+
+class _WantedSpec(Struct, frozen=True, kw_only=True):
+    selector: Mapping[str, str] = msgspec.field(default_factory=dict)
+    ports: tuple[WantedPort, ...] = ()
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a Service says of its pods, which agents never read: they read EndpointSlices."""
+
+    metadata: ObjectMeta
+    spec: _WantedSpec = _WantedSpec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A door of a Plan and the Service port whose it is."""
+
+    port: ServicePort
+    door: Door
+
+    def __str__(self) -> str:
+        return f"{self.port.name} {self.door.kind.value} {self.door.port}/{self.door.protocol}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """All that is known.
+
+    view: None where no cluster was asked, so that only nodes are judged. facts: of the nodes that were looked into, by
+    name. options: of the nodes' proxies, by family. clients: addresses of machines outside, as far as they are known.
+    pod_networks: by node.
+    """
+
+    view: ClusterView | None = None
+    wanted: Mapping[Key, Wanted] = field(default_factory=dict)
+    pod_networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: Mapping[str, NodeFacts] = field(default_factory=dict)
+    options: Mapping[Family, Options] = field(default_factory=dict)
+    clients: tuple[str, ...] = ()
+    conntrack_percent: float = CONNTRACK_PERCENT
+
+    @property
+    def mode(self) -> Mode | None:
+        """Of the proxies; None where nobody knows it."""
+        return next((options.mode for options in self.options.values()), None)
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        return self.view.services if self.view is not None else ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return self.view.nodes if self.view is not None else ()
+
+    @cached_property
+    def slices(self) -> Mapping[Key, list[EndpointSlice]]:
+        """By Service."""
+        return group_slices(self.view.slices)[0] if self.view is not None else {}
+
+    @cached_property
+    def plans(self) -> Mapping[str, tuple[Plan, ...]]:
+        """Of every node that has a Node, one for each family it has an address of."""
+        return {node.metadata.name: tuple(self._plans(node)) for node in self.nodes}
+
+    def _plans(self, node: Node) -> Iterator[Plan]:
+        assert self.view is not None
+        for family, options in self.options.items():
+            if family in families_of(node):
+                yield compile_plan(self.view.services, self.view.slices, node, options=options)
+
+    def doors(self, node: str, *kinds: DoorKind) -> Iterator[Opening]:
+        """The doors of a node's Plans; kinds: all, if none is named."""
+        for plan in self.plans.get(node, ()):
+            for port in plan.ports:
+                for door in port.doors:
+                    if not kinds or door.kind in kinds:
+                        yield Opening(port=port, door=door)
+
+    def pods_of(self, service: Service) -> list[Pod]:
+        """Those that the Service's selector matches and that have not ended; none without a selector."""
+        wanted = self.wanted.get(service.metadata.key)
+        if self.view is None or wanted is None or not wanted.spec.selector:
+            return []
+        return [
+            pod
+            for pod in self.view.pods
+            if pod.metadata.namespace == service.metadata.namespace
+            and not pod.is_over
+            and wanted.spec.selector.items() <= pod.metadata.labels.items()
+        ]
+
+
+def families_of(node: Node) -> tuple[Family, ...]:
+    """The families of its InternalIPs."""
+    found = {address.version for address in internal_addresses(node)}
+    return tuple(family for family in Family if family in found)
+
+
+def internal_addresses(node: Node) -> tuple[IPAddress, ...]:
+    """In their order; what is no address is left out."""
+    found: list[IPAddress] = []
+    for entry in node.status.addresses:
+        if entry.type == "InternalIP":
+            try:
+                found.append(parse_address(entry.address))
+            except Refused:
+                continue
+    return tuple(found)
+
+
+def read_wanted(objects: Iterable[Object]) -> dict[Key, Wanted]:
+    """Of all Services among the objects. Raises Refused for one whose selector or ports have no such form."""
+    found: dict[Key, Wanted] = {}
+    for obj in objects:
+        if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Service"):
+            wanted = _wanted(obj)
+            found[wanted.metadata.key] = wanted
+    return found
+
+
+def _wanted(obj: Object) -> Wanted:
+    spec = {name: value for name, value in (obj.get("spec") or {}).items() if value is not None}
+    try:
+        return msgspec.convert({"metadata": obj["metadata"], "spec": spec}, Wanted)
+    except msgspec.ValidationError as error:
+        raise Refused(f"Service {obj['metadata'].get('name')}: {str(error).replace('`', '')}") from None
+
+
+def read_pod_networks(objects: Iterable[Object]) -> dict[str, tuple[str, ...]]:
+    """`spec.podCIDRs` of all Nodes among the objects, by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for obj in objects:
+        if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Node"):
+            spec = obj.get("spec") or {}
+            cidrs = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
+            found[obj["metadata"]["name"]] = tuple(map(str, cidrs))
+    return found
