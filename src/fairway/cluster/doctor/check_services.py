@@ -11,14 +11,10 @@ from fairway.api.discovery import EndpointSlice
 from fairway.base.text import one_line
 from fairway.cluster.doctor.case import Case, Wanted, WantedPort
 from fairway.cluster.doctor.finding import Finding, Mend, Severity, some
+from fairway.controllers.loadbalancer import EXCLUDE_LABEL, NODE_ANNOTATION
 from fairway.plan.compile import is_programmed
 from fairway.plan.doors import origin_of
 from fairway.plan.model import DoorKind
-
-EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
-"""On nodes that load balancers leave out (KEP-1143)."""
-HOLDER_ANNOTATION = "fairway.dev/load-balancer-node"
-"""Names the one node that a lab's load balancer address is on."""
 
 
 def selectors(case: Case) -> Iterator[Finding]:
@@ -194,14 +190,14 @@ def local_policies(case: Case) -> Iterator[Finding]:
 
 def _entries(case: Case, service: Service) -> set[str]:
     """The nodes that calls from outside come by: all for node ports, those of its load balancer else."""
-    holder = service.metadata.annotations.get(HOLDER_ANNOTATION, "")
+    holder = service.metadata.annotations.get(NODE_ANNOTATION, "")
     if service.spec.type is ServiceType.LOAD_BALANCER:
         return {holder} if holder else {node.metadata.name for node in case.nodes if _is_balanced(node)}
     return {node.metadata.name for node in case.nodes if _is_balanced(node)}
 
 
 def _is_balanced(node: Node) -> bool:
-    return EXCLUDED_LABEL not in node.metadata.labels
+    return EXCLUDE_LABEL not in node.metadata.labels
 
 
 def _local(service: Service, ready: set[str], callers: set[str], without: list[str]) -> Finding:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from fairway.netlink.nftables import (
 from fairway.netlink.socket import NetlinkSocket
 from fairway.netlink.wire import NLM_F_DUMP
 
+LOOPBACK = "127.0.0.1"
 HEALTHZ_PORT = 10256
 """kube-proxy's, and the agent's (`healthzBindAddress`)."""
 OURS = (TABLE, f"{TABLE}-masq")
@@ -85,11 +86,12 @@ def gather(questions: Questions) -> NodeFacts:
         for program, text in saved.items()
         for table in read_tables(text, program, family="ip6" if program.startswith("ip6") else "ip")
     ]
+    links = tuple(_links())
     by_nft = {(table.family, table.name) for table in told if "legacy" not in table.program}
     return NodeFacts(
         hostname=socket.gethostname(),
         sysctls=dict(_sysctls()),
-        links=tuple(_links()),
+        links=links,
         routes=dict(_routes(questions.routes_to)),
         listeners=tuple(_listeners()),
         tables=(*(table for table in tables if (table.family, table.name) not in by_nft), *told),
@@ -97,8 +99,8 @@ def gather(questions: Questions) -> NodeFacts:
         saved=saved,
         kube_proxy=kube_proxy,
         proxies=tuple(_proxies()),
-        agent=_status(HEALTHZ_PORT, "/healthz"),
-        health_checks={port: _status(port, "/") for port in questions.health_checks},
+        agent=_status([LOOPBACK], HEALTHZ_PORT, "/healthz"),
+        health_checks={port: _status(own_addresses(links), port, "/") for port in questions.health_checks},
     )
 
 
@@ -298,16 +300,24 @@ def _run_save(program: str) -> Iterator[tuple[str, str]]:
         yield program, text
 
 
-def _status(port: int, path: str) -> int:
-    """What an HTTP server of this node answers; 0 where nobody does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_S)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
+def own_addresses(links: Iterable[Link]) -> list[str]:
+    """Those that others call, then loopback; not those of one link alone, which need its name."""
+    found = [text.partition("/")[0] for link in links for text in link.addresses]
+    return [*(each for each in found if not each.startswith(("127.", "fe80:")) and each != "::1"), LOOPBACK]
+
+
+def _status(addresses: list[str], port: int, path: str) -> int:
+    """What an HTTP server of this node answers, at the first of these addresses where one does; 0 where none does."""
+    for address in addresses:
+        connection = http.client.HTTPConnection(address, port, timeout=_ANSWER_S)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+    return 0
 
 
 def main() -> int:
