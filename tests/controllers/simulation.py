@@ -303,7 +303,7 @@ class Simulation:
         self.watch: Callable[[], None] = lambda: None
         self.kubelet = True
         self._lag = lag
-        controllers = all_controllers(pool)
+        controllers = all_controllers([pool])
         self.caches = {resource: Cache() for one in controllers for resource in one.watches}
         self._told = dict.fromkeys(self.caches, 0)
         self.workers = [_Worker(one, self) for one in controllers]

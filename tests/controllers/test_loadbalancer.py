@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
 
 from fairway.api.resources import SERVICES
 from fairway.api.types import Key
+from fairway.base.addresses import IPAddress
 from fairway.base.errors import Refused
 from fairway.controllers.address_pool import AddressPool, rendezvous
 from fairway.controllers.loadbalancer import NODE_ANNOTATION, LoadBalancerView, is_waiting, reconcile
@@ -31,7 +32,7 @@ def slice_on(**ready: bool) -> dict[str, Any]:
 
 def writes(of: dict[str, Any], *others: dict[str, Any], nodes: Any = None, slices: Any = ()) -> list[Write]:
     view = LoadBalancerView(service=of, others=[of, *others], nodes=NODES if nodes is None else nodes, slices=slices)
-    return reconcile(view, POOL)
+    return reconcile(view, [POOL])
 
 
 def change(found: list[Write]) -> dict[str, Any]:
@@ -67,6 +68,62 @@ def test_a_service_gets_an_address_and_a_node_in_one_write_and_hears_of_it() -> 
     ]
 
 
+POOL6 = AddressPool.parse("fd00:172:18::255:200-fd00:172:18::255:202")
+BOTH = {"ipFamilies": ["IPv6", "IPv4"]}
+
+
+def of_two_families(service: dict[str, Any], *others: dict[str, Any]) -> list[Write]:
+    view = LoadBalancerView(service=service, others=[service, *others], nodes=NODES, slices=())
+    return reconcile(view, [POOL, POOL6])
+
+
+def test_a_service_of_two_families_gets_an_address_of_each_in_its_own_order_and_one_node() -> None:
+    body = change(of_two_families(balanced(spec=BOTH)))
+    first, second = (ingress["ip"] for ingress in body["status"]["loadBalancer"]["ingress"])
+    assert IPv6Address(first) in POOL6
+    assert IPv4Address(second) in POOL
+    assert body["metadata"]["annotations"][NODE_ANNOTATION] in ("n1", "n2", "n3")
+
+
+@pytest.mark.parametrize(
+    ("families", "count"), [(["IPv4"], 1), (["IPv6"], 1), (["IPv4", "IPv6"], 2), (["IPv6", "IPv4"], 2)]
+)
+def test_a_service_gets_addresses_of_its_own_families_alone(families: list[str], count: int) -> None:
+    body = change(of_two_families(balanced(spec={"ipFamilies": families})))
+    given = [ip_address(ingress["ip"]) for ingress in body["status"]["loadBalancer"]["ingress"]]
+    assert [f"IPv{address.version}" for address in given] == families
+    assert len(given) == count
+
+
+def test_the_second_family_comes_and_goes_with_the_service_and_the_first_address_stays() -> None:
+    settled = balanced(ip="172.18.255.201", holder="n2", spec={"ipFamilies": ["IPv4", "IPv6"]})
+    body = change(of_two_families(settled))
+    given = [ingress["ip"] for ingress in body["status"]["loadBalancer"]["ingress"]]
+    assert given[0] == "172.18.255.201"
+    assert IPv6Address(given[1]) in POOL6
+    assert is_waiting(settled)
+
+    settled["status"]["loadBalancer"]["ingress"] = [{"ip": ip, "ipMode": "VIP"} for ip in given]
+    assert of_two_families(settled) == []
+    assert not is_waiting(settled)
+    settled["spec"]["ipFamilies"] = ["IPv4"]
+    body = change(of_two_families(settled))
+    assert body["status"]["loadBalancer"]["ingress"] == [{"ip": "172.18.255.201", "ipMode": "VIP"}]
+
+
+def test_an_address_that_is_asked_for_is_that_of_its_family() -> None:
+    body = change(of_two_families(balanced(spec=BOTH | {"loadBalancerIP": "fd00:172:18::255:202"})))
+    first, second = (ingress["ip"] for ingress in body["status"]["loadBalancer"]["ingress"])
+    assert first == "fd00:172:18::255:202"
+    assert IPv4Address(second) in POOL
+
+
+def test_a_family_without_addresses_is_told() -> None:
+    [record] = writes(balanced(spec={"ipFamilies": ["IPv6"]}))
+    assert isinstance(record, Record)
+    assert record.message == "Error syncing load balancer: there are no load balancer addresses of IPv6"
+
+
 def test_what_is_settled_needs_no_write() -> None:
     assert writes(balanced(ip="172.18.255.201", holder="n2")) == []
 
@@ -93,7 +150,7 @@ def test_a_pool_without_a_free_address_is_told() -> None:
     [
         ("172.18.255.200", "spec.loadBalancerIP 172.18.255.200 is in use by default/a"),
         ("10.0.0.1", "spec.loadBalancerIP 10.0.0.1 is not in 172.18.255.200-172.18.255.202"),
-        ("many", 'spec.loadBalancerIP "many" is no IPv4 address'),
+        ("many", 'spec.loadBalancerIP "many" is no IP address'),
     ],
 )
 def test_an_address_that_cannot_be_had_is_told_and_none_is_given(asked: str, message: str) -> None:
@@ -178,11 +235,11 @@ def test_services_spread_over_nodes_and_a_lost_node_moves_only_its_own() -> None
 
 
 def test_a_pool_gives_every_address_once_and_then_none() -> None:
-    taken: set[IPv4Address] = set()
+    taken: set[IPAddress] = set()
     while (address := POOL.choose("web", taken)) is not None:
         assert address not in taken
         taken.add(address)
-    assert [str(one) for one in sorted(taken)] == ["172.18.255.200", "172.18.255.201", "172.18.255.202"]
+    assert [str(one) for one in sorted(taken, key=int)] == ["172.18.255.200", "172.18.255.201", "172.18.255.202"]
     assert len(POOL) == 3
 
 
@@ -192,6 +249,7 @@ def test_a_pool_gives_every_address_once_and_then_none() -> None:
         ("10.0.0.5-10.0.0.1", "is empty"),
         ("10.0.0.5", "write it as FIRST-LAST"),
         ("a-b", "write it as FIRST-LAST"),
+        ("10.0.0.1-fd00::1", "its addresses are of two families; give each its own pool"),
     ],
 )
 def test_a_pool_that_is_no_range_is_refused(text: str, message: str) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from fairway.fabric.spawner import Spawner
 from fairway.fabric.steps import CreateHost, RemoveHost, resolve, undo
 from fairway.fabric.syscalls import Namespace, setns
 from fairway.fabric.topology import Topology
-from tests.fabric.topologies import topology
+from tests.fabric.topologies import dual_stack_topology, topology
 
 PORT = 7000
 PATIENCE_S = 10.0
@@ -55,13 +55,13 @@ def _inside(pid: int, function: Callable[[], Any]) -> Any:
 
 def _serve(name: str, pid: int = 0, port: int = PORT) -> None:
     """Answer every connection with a name and the address it comes from."""
-    listener = _inside(pid, lambda: socket.create_server(("0.0.0.0", port)))
+    listener = _inside(pid, lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
 
     def answer() -> None:
         while True:
-            connection, (peer, _) = listener.accept()
+            connection, (peer, *_) = listener.accept()
             with connection:
-                connection.sendall(f"{name} {peer}".encode())
+                connection.sendall(f"{name} {peer.removeprefix('::ffff:')}".encode())
 
     threading.Thread(target=answer, daemon=True).start()
 
@@ -71,17 +71,18 @@ def _call(address: str, pid: int = 0, port: int = PORT) -> str:
         return connection.makefile().read()
 
 
-def _attach(host_interface: str, pid: int, address: str, pod_cidr: str) -> None:
+def _attach(host_interface: str, pid: int, addresses: Sequence[str]) -> None:
     asyncio.run(
         network.attach_pod(
-            host_interface=host_interface, pid=pid, address=IPv4Address(address), pod_cidr=IPv4Network(pod_cidr)
+            host_interface=host_interface, pid=pid, addresses=[ip_interface(address) for address in addresses]
         )
     )
 
 
-def _undo(pids: dict[str, int], root: int) -> None:
-    """Take back all network steps of the usual topology, in a process that may move between namespaces."""
-    plan = [step for step in undo(resolve(topology())) if not isinstance(step, CreateHost | RemoveHost)]
+def _undo(pids: dict[str, int], root: int, *, dual: bool = False) -> None:
+    """Take back all network steps of a topology of ours, in a process that may move between namespaces."""
+    made = resolve(dual_stack_topology() if dual else topology())
+    plan = [step for step in undo(made) if not isinstance(step, CreateHost | RemoveHost)]
 
     def run() -> int:
         place = os.pidfd_open(root)
@@ -96,8 +97,8 @@ def _undo(pids: dict[str, int], root: int) -> None:
 ACTIONS: dict[str, Callable[..., Any]] = {
     "attach": _attach,
     "detach": lambda host_interface: asyncio.run(network.detach_pod(host_interface)),
-    "add_address": lambda address: asyncio.run(network.add_address(IPv4Address(address))),
-    "remove_address": lambda address: asyncio.run(network.remove_address(IPv4Address(address))),
+    "add_address": lambda address: asyncio.run(network.add_address(ip_address(address))),
+    "remove_address": lambda address: asyncio.run(network.remove_address(ip_address(address))),
     "serve": _serve,
     "call": _call,
     "undo": _undo,

@@ -14,14 +14,14 @@ from fairway.fabric.network import add_address, host_interface_name
 from fairway.fabric.spawner import HostKind, HostSpec, Spawner
 from fairway.fabric.steps import mac_of
 from tests.fabric.labs import Lab, lab
-from tests.fabric.topologies import topology
+from tests.fabric.topologies import dual_stack_topology, topology
 
 pytestmark = pytest.mark.kernel
 
-VIP = "172.18.255.200"
+VIP, VIP6 = "172.18.255.200", "fd00:172:18::255:200"
 
 
-def create(up: Lab, name: str, node: str, address: str) -> int:
+def create(up: Lab, name: str, node: str, *addresses: str) -> int:
     """A pod on a node, attached, that serves; its holder's pid."""
 
     async def make() -> int:
@@ -30,15 +30,7 @@ def create(up: Lab, name: str, node: str, address: str) -> int:
             return (await spawner.create_host(spec)).pid
 
     pid = asyncio.run(make())
-    pod_cidr = next(str(spec.pod_cidr) for spec in topology().nodes if spec.name == node)
-    up.do(
-        node,
-        "attach",
-        host_interface=host_interface_name("default", name),
-        pid=pid,
-        address=address,
-        pod_cidr=pod_cidr,
-    )
+    up.do(node, "attach", host_interface=host_interface_name("default", name), pid=pid, addresses=addresses)
     up.do(node, "serve", name=name, pid=pid)
     return pid
 
@@ -56,9 +48,9 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, dict[s
     """A lab with two pods on alpha and one on beta; the pods' holders."""
     with lab(tmp_path_factory.mktemp("pods")) as up:
         holders = {
-            "web1": create(up, "web1", "alpha", "10.10.0.2"),
-            "web2": create(up, "web2", "alpha", "10.10.0.3"),
-            "web3": create(up, "web3", "beta", "10.10.1.2"),
+            "web1": create(up, "web1", "alpha", "10.10.0.2/24"),
+            "web2": create(up, "web2", "alpha", "10.10.0.3/24"),
+            "web3": create(up, "web3", "beta", "10.10.1.2/24"),
         }
         for host in ("alpha", "beta", "mypc"):
             up.do(host, "serve", name=host)
@@ -159,7 +151,7 @@ def test_a_removed_pod_takes_its_link_and_route_along_and_may_come_again(pods: t
     before = up.do("beta", "links")
     link = host_interface_name("default", "brief")
     for _ in range(3):
-        create(up, "brief", "beta", "10.10.1.9")
+        create(up, "brief", "beta", "10.10.1.9/24")
         assert up.do("alpha", "call", address="10.10.1.9") == "brief 172.18.0.3"
         assert up.do("beta", "links") == sorted([*before, link])
         remove(up, "brief")
@@ -170,7 +162,7 @@ def test_a_removed_pod_takes_its_link_and_route_along_and_may_come_again(pods: t
 def test_detaching_deletes_the_link_and_is_no_error_twice(pods: tuple[Lab, dict[str, int]]) -> None:
     up, _ = pods
     before = up.do("beta", "links")
-    pid = create(up, "loose", "beta", "10.10.1.8")
+    pid = create(up, "loose", "beta", "10.10.1.8/24")
     for _ in range(2):
         up.do("beta", "detach", host_interface=host_interface_name("default", "loose"))
         assert up.do("beta", "links") == before
@@ -183,7 +175,7 @@ def test_attaching_what_is_attached_is_refused_and_leaves_the_first_link_as_it_i
 ) -> None:
     up, holders = pods
     links = {host: up.do("beta", "links", pid=pid) for host, pid in (("node", 0), ("pod", holders["web3"]))}
-    attempt: dict[str, Any] = {"pid": holders["web3"], "address": "10.10.1.7", "pod_cidr": "10.10.1.0/24"}
+    attempt: dict[str, Any] = {"pid": holders["web3"], "addresses": ["10.10.1.7/24"]}
     name = host_interface_name("default", "web3")
     with pytest.raises(AssertionError) as same_name:
         up.do("beta", "attach", host_interface=name, **attempt)
@@ -201,7 +193,7 @@ def test_attaching_a_process_that_is_not_there_is_refused_and_leaves_no_link(
     up, _ = pods
     before = up.do("beta", "links")
     with pytest.raises(AssertionError) as refused:
-        up.do("beta", "attach", host_interface="vethx", pid=4_000_000, address="10.10.1.7", pod_cidr="10.10.1.0/24")
+        up.do("beta", "attach", host_interface="vethx", pid=4_000_000, addresses=["10.10.1.7/24"])
     assert str(refused.value) == "Refused: pod 10.10.1.7 on vethx: No such process"
     assert up.do("beta", "links") == before
 
@@ -226,6 +218,80 @@ def test_a_load_balancer_address_that_moves_is_found_at_its_new_node_by_the_next
         up.do("alpha", "remove_address", address=VIP)
     _, text = up.run("alpha", "ip", "-j", "-4", "address", "show", "dev", "eth0")
     assert [info["local"] for info in json.loads(text)[0]["addr_info"]] == ["172.18.0.3"]
+
+
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, dict[str, int]]]:
+    """A dual-stack lab with a pod on each node."""
+    with lab(tmp_path_factory.mktemp("dual"), dual_stack_topology()) as up:
+        holders = {
+            "web1": create(up, "web1", "alpha", "10.10.0.2/24", "fd00:10:10::2/64"),
+            "web2": create(up, "web2", "alpha", "10.10.0.3/24", "fd00:10:10::3/64"),
+            "web3": create(up, "web3", "beta", "10.10.1.2/24", "fd00:10:10:1::2/64"),
+        }
+        for host in ("alpha", "beta", "mypc"):
+            up.do(host, "serve", name=host)
+        yield up, holders
+
+
+def test_pods_of_a_dual_stack_lab_reach_each_other_in_both_families_at_once(dual: tuple[Lab, dict[str, int]]) -> None:
+    up, holders = dual
+    calls = {
+        (source, target): up.do("alpha", "call", pid=holders[source], address=target)
+        for source in ("web1", "web3")
+        for target in ("10.10.1.2", "fd00:10:10::3", "fd00:10:10:1::2", "fd00:172:18::3", "fd00:172:18::5")
+    }
+    assert calls == {
+        ("web1", "10.10.1.2"): "web3 10.10.0.2",
+        ("web1", "fd00:10:10::3"): "web2 fd00:10:10::2",
+        ("web1", "fd00:10:10:1::2"): "web3 fd00:10:10::2",
+        ("web1", "fd00:172:18::3"): "alpha fd00:10:10::2",
+        ("web1", "fd00:172:18::5"): "beta fd00:10:10::2",
+        ("web3", "10.10.1.2"): "web3 10.10.1.2",
+        ("web3", "fd00:10:10::3"): "web2 fd00:10:10:1::2",
+        ("web3", "fd00:10:10:1::2"): "web3 fd00:10:10:1::2",
+        ("web3", "fd00:172:18::3"): "alpha fd00:10:10:1::2",
+        ("web3", "fd00:172:18::5"): "beta fd00:10:10:1::2",
+    }
+
+
+def test_a_node_calls_pods_and_a_client_nodes_from_their_own_ipv6_addresses(dual: tuple[Lab, dict[str, int]]) -> None:
+    up, _ = dual
+    assert [up.do("alpha", "call", address=address) for address in ("fd00:10:10::2", "fd00:10:10:1::2")] == [
+        "web1 fd00:10:10::1",
+        "web3 fd00:172:18::3",
+    ]
+    assert up.do("mypc", "call", address="fd00:172:18::5") == "beta fd00:172:18::100"
+    with pytest.raises(AssertionError, match="Network is unreachable"):
+        up.do("mypc", "call", address="fd00:10:10::2")
+
+
+def test_no_address_of_a_dual_stack_lab_is_ever_tentative(dual: tuple[Lab, dict[str, int]]) -> None:
+    up, _ = dual
+    for host in ("alpha", "mypc", "default/web3"):
+        assert up.run(host, "ip", "-6", "address", "show", "tentative") == (0, ""), host
+
+
+def test_an_ipv6_load_balancer_address_that_moves_is_found_there_and_never_called_from(
+    dual: tuple[Lab, dict[str, int]],
+) -> None:
+    up, _ = dual
+    for name, former in (("alpha", "beta"), ("beta", "alpha"), ("alpha", "beta")):
+        up.do(former, "remove_address", address=VIP6)
+        for _ in range(2):
+            up.do(name, "add_address", address=VIP6)
+        assert up.do("mypc", "call", address=VIP6) == f"{name} fd00:172:18::100"
+    assert up.do("alpha", "call", address="fd00:172:18::100") == "mypc fd00:172:18::3"
+    for _ in range(2):
+        up.do("alpha", "remove_address", address=VIP6)
+
+
+def test_the_undo_of_a_dual_stack_lab_leaves_every_namespace_as_new(tmp_path: Path) -> None:
+    with lab(tmp_path, dual_stack_topology()) as up:
+        pids = {name: up.do(name, "pid") for name in ("alpha", "beta", "mypc")}
+        up.do("alpha", "undo", pids=pids, root=1, dual=True)
+        assert [up.do("alpha", "links", pid=pid) for pid in (1, *pids.values())] == [["lo"]] * 4
+        assert up.do("alpha", "read", path="/proc/sys/net/ipv6/conf/all/forwarding") == "0\n"
 
 
 def test_an_address_for_a_link_that_is_not_there_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 
@@ -47,6 +47,29 @@ def test_the_default_route_has_no_destination() -> None:
     request = rtnl.route(IPv4Network("0.0.0.0/0"), via=IPv4Address("172.18.0.1"))
     assert request.data.hex(" ", 4) == (
         "24000000 18000506 00000000 00000000 02000000 fe040001 00000000 08000500 ac120001"
+    )
+
+
+def test_an_ipv6_address_is_not_asked_for_first() -> None:
+    request = rtnl.address(7, IPv6Interface("fd00:172:18::5/64"), present=True)
+    # AF_INET6, /64; IFA_LOCAL, _ADDRESS, _FLAGS with IFA_F_NODAD.
+    assert request.data.hex(" ", 4) == (
+        "48000000 14000506 00000000 00000000 0a400000 07000000 14000200 fd000172 00180000 00000000 00000005 "
+        "14000100 fd000172 00180000 00000000 00000005 08000800 02000000"
+    )
+
+
+def test_an_ipv6_address_to_be_called_and_not_to_call_from_is_deprecated_at_once_and_valid_for_ever() -> None:
+    request = rtnl.address(7, IPv6Interface("fd00:172:18::255:200/128"), present=True, preferred=False)
+    # IFA_CACHEINFO: preferred for 0 s, valid for ever.
+    assert "14000600 00000000 ffffffff" in request.data.hex(" ", 4)
+
+
+def test_a_route_of_ipv6_is_of_its_family() -> None:
+    request = rtnl.route(IPv6Network("fd00:10:10:1::/64"), via=IPv6Address("fd00:172:18::5"))
+    assert request.data.hex(" ", 4) == (
+        "44000000 18000506 00000000 00000000 0a400000 fe040001 00000000 "
+        "14000100 fd000010 00100001 00000000 00000000 14000500 fd000172 00180000 00000000 00000005"
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fairway.fabric.protocol import HostKind
 from fairway.fabric.steps import CreateHost, DeleteLink, RemoveHost, hosts_file, mac_of, resolv_conf, resolve, undo
-from tests.fabric.topologies import study_topology, topology
+from tests.fabric.topologies import dual_stack_topology, study_topology, topology
 
 COMMANDS = """\
 ip netns add alpha  # hostname alpha; /etc/hosts /etc/resolv.conf
@@ -87,6 +87,61 @@ def test_a_topology_reads_as_the_commands_a_person_would_type() -> None:
     assert [step.command for step in resolve(topology())] == COMMANDS.splitlines()
 
 
+ADDED = """\
+sysctl -w net.ipv6.conf.all.disable_ipv6=0
+sysctl -w net.ipv6.conf.default.accept_dad=0
+sysctl -w net.ipv6.conf.default.accept_ra=0
+sysctl -w net.ipv6.conf.all.accept_redirects=0
+sysctl -w net.ipv6.conf.default.accept_redirects=0
+sysctl -w net.ipv6.conf.all.forwarding=1
+ip address add fd00:172:18::1/64 dev fairway0 nodad
+ip netns exec alpha sysctl -w net.ipv6.conf.all.disable_ipv6=0
+ip netns exec alpha sysctl -w net.ipv6.conf.default.accept_dad=0
+ip netns exec alpha sysctl -w net.ipv6.conf.default.accept_ra=0
+ip netns exec alpha sysctl -w net.ipv6.conf.all.accept_redirects=0
+ip netns exec alpha sysctl -w net.ipv6.conf.default.accept_redirects=0
+ip netns exec alpha sysctl -w net.ipv6.conf.all.forwarding=1
+ip netns exec beta sysctl -w net.ipv6.conf.all.disable_ipv6=0
+ip netns exec beta sysctl -w net.ipv6.conf.default.accept_dad=0
+ip netns exec beta sysctl -w net.ipv6.conf.default.accept_ra=0
+ip netns exec beta sysctl -w net.ipv6.conf.all.accept_redirects=0
+ip netns exec beta sysctl -w net.ipv6.conf.default.accept_redirects=0
+ip netns exec beta sysctl -w net.ipv6.conf.all.forwarding=1
+ip netns exec mypc sysctl -w net.ipv6.conf.all.disable_ipv6=0
+ip netns exec mypc sysctl -w net.ipv6.conf.default.accept_dad=0
+ip netns exec mypc sysctl -w net.ipv6.conf.default.accept_ra=0
+ip netns exec mypc sysctl -w net.ipv6.conf.all.accept_redirects=0
+ip netns exec mypc sysctl -w net.ipv6.conf.default.accept_redirects=0
+ip -n alpha address add fd00:172:18::3/64 dev eth0 nodad
+ip -n alpha -6 route add default via fd00:172:18::1
+ip -n alpha -6 route add fd00:10:10:1::/64 via fd00:172:18::5
+ip -n beta address add fd00:172:18::5/64 dev eth0 nodad
+ip -n beta -6 route add default via fd00:172:18::1
+ip -n beta -6 route add fd00:10:10::/64 via fd00:172:18::3
+ip -n mypc address add fd00:172:18::100/64 dev eth0 nodad
+ip -n mypc -6 route add default via fd00:172:18::1
+"""
+
+
+def test_a_second_family_adds_its_steps_and_leaves_those_of_the_first_in_their_order() -> None:
+    dual = [step.command for step in resolve(dual_stack_topology())]
+    added = ADDED.splitlines()
+    assert [command for command in dual if command in added] == added
+    assert [command for command in dual if command not in added] == COMMANDS.splitlines()
+
+
+def test_a_link_is_up_before_it_gets_an_address_whose_networks_route_others_need() -> None:
+    dual = [step.command for step in resolve(dual_stack_topology())]
+    order = [dual.index(f"ip -n alpha {what}") for what in ("link set eth0 up", ADDED.splitlines()[-8][12:])]
+    assert order == sorted(order)
+
+
+def test_the_undo_of_a_second_family_takes_every_step_back() -> None:
+    plan = resolve(dual_stack_topology())
+    assert undo(undo(plan)) == plan
+    assert "ip -n mypc address delete fd00:172:18::100/64 dev eth0" in [step.command for step in undo(plan)]
+
+
 def test_the_undo_takes_every_step_back_the_last_first() -> None:
     assert [step.command for step in undo(resolve(topology()))] == UNDO.splitlines()
 
@@ -145,3 +200,7 @@ def test_every_node_of_the_study_has_a_route_to_the_pods_of_the_three_others() -
 
 def test_a_hardware_address_is_locally_administered_and_holds_the_address() -> None:
     assert mac_of(topology().nodes[1].address) == "02:42:ac:12:00:05"
+
+
+def test_the_hosts_file_of_a_dual_stack_lab_knows_both_addresses() -> None:
+    assert hosts_file(dual_stack_topology()).splitlines()[2:4] == ["172.18.0.3\talpha", "fd00:172:18::3\talpha"]

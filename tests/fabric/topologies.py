@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Topology
+from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Ranges, Topology
 
 
 def node(name: str, address: str, pod_cidr: str, role: NodeRole = NodeRole.WORKER) -> NodeSpec:
@@ -30,6 +31,35 @@ def topology(name: str = "test", **changes: object) -> Topology:
         "load_balancers": AddressPool(first=IPv4Address("172.18.255.200"), last=IPv4Address("172.18.255.250")),
     }
     return Topology(name=name, **(fields | changes))  # type: ignore[arg-type]
+
+
+def dual_stack_topology(**changes: object) -> Topology:
+    """The same with IPv6, whose fields `changes` may replace."""
+    single = topology()
+    fields: dict[str, object] = {
+        "nodes": tuple(
+            replace(
+                each, address6=IPv6Address(f"fd00:172:18::{number}"), pod_cidr6=IPv6Network(f"fd00:10:10:{index}::/64")
+            )
+            for index, (each, number) in enumerate(zip(single.nodes, (3, 5), strict=True))
+        ),
+        "clients": tuple(replace(each, address6=IPv6Address("fd00:172:18::100")) for each in single.clients),
+        "ipv6": ipv6_ranges(),
+    }
+    return topology(**(fields | changes))
+
+
+def ipv6_ranges(**changes: object) -> Ranges:
+    fields: dict[str, object] = {
+        "network": IPv6Network("fd00:172:18::/64"),
+        "gateway": IPv6Address("fd00:172:18::1"),
+        "pod_cidr": IPv6Network("fd00:10:10::/56"),
+        "service_cidr": IPv6Network("fd00:10:200:1::/112"),
+        "load_balancers": AddressPool(
+            first=IPv6Address("fd00:172:18::255:200"), last=IPv6Address("fd00:172:18::255:250")
+        ),
+    }
+    return Ranges(**(fields | changes))  # type: ignore[arg-type]
 
 
 def study_topology() -> Topology:

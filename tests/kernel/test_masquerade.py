@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.kernel.namespaces import in_namespaces, in_network_of, network_namesp
 
 pytestmark = pytest.mark.kernel
 
-PODS = IPv4Network("10.10.0.0/16")
+PODS, PODS6 = IPv4Network("10.10.0.0/16"), IPv6Network("fd00:10:10::/56")
 OUTSIDE = "203.0.113.1"
 
 
@@ -93,10 +93,11 @@ def wire() -> Iterator[int]:
         yield machine
 
 
-def peer_seen_by(machine: int, address: str) -> str:
+def peer_seen_by(machine: int, address: str, source: str = "10.10.1.2") -> str:
     with in_network_of(machine):
-        server = socket.create_server((address, 7777))
-    with server, socket.create_connection((address, 7777), timeout=5, source_address=("10.10.1.2", 0)):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = socket.create_server((address, 7777), family=family)
+    with server, socket.create_connection((address, 7777), timeout=5, source_address=(source, 0)):
         connection, peer = server.accept()
         connection.close()
         return str(peer[0])
@@ -112,3 +113,57 @@ def call_outside(mode: Mode) -> tuple[str, str]:
 @pytest.mark.parametrize("mode", Mode)
 def test_outside_a_pod_is_its_node_and_other_pods_see_it_as_it_is(mode: Mode) -> None:
     assert in_namespaces(call_outside, mode) == ("192.0.2.1", "10.10.1.2")
+
+
+def rules_of_both_families(mode: Mode) -> list[str]:
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    for network in (PODS, PODS6):
+        for _ in range(2):
+            asyncio.run(ensure_masquerade(network, mode))
+    if mode is Mode.NFTABLES:
+        return run("nft", "list", "table", "ip6", "fairway-masq").splitlines()
+    listing = run("ip6tables", "-t", "nat", "-S").splitlines()
+    return [line for line in listing if not line.startswith("-P")]
+
+
+def test_in_mode_nftables_each_family_has_its_table() -> None:
+    assert in_namespaces(rules_of_both_families, Mode.NFTABLES)[4] == (
+        "\t\tip6 saddr fd00:10:10::/56 ip6 daddr != fd00:10:10::/56 fib daddr type != local masquerade fully-random "
+        'comment "to those who do not know it a pod is its node"'
+    )
+
+
+def test_in_mode_iptables_the_rules_of_ipv6_are_those_of_ipv4() -> None:
+    assert in_namespaces(rules_of_both_families, Mode.IPTABLES) == [
+        "-N IP-MASQ-AGENT",
+        (
+            "-A POSTROUTING -s fd00:10:10::/56 -m addrtype ! --dst-type LOCAL -m comment "
+            '--comment "pods to where they are not known" -j IP-MASQ-AGENT'
+        ),
+        '-A IP-MASQ-AGENT -d fd00:10:10::/56 -m comment --comment "pods know each other" -j RETURN',
+        '-A IP-MASQ-AGENT -m comment --comment "to others a pod is its node" -j MASQUERADE --random-fully',
+    ]
+
+
+def call_outside_over_ipv6(mode: Mode) -> tuple[str, str]:
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    with wire() as machine:
+        for host, link, own in ((0, "eth0", "fd00:2::1"), (machine, "far", "fd00:2::2")):
+            with in_network_of(host or os.getpid()):
+                run("ip", "address", "add", f"{own}/64", "dev", link, "nodad")
+        with in_network_of(machine):
+            run("ip", "route", "add", str(PODS6), "via", "fd00:2::1")
+            run("ip", "address", "add", "2001:db8::1/128", "dev", "lo")
+            run("ip", "address", "add", "fd00:10:10:9::9/128", "dev", "lo")
+        run("ip", "-6", "route", "add", "default", "via", "fd00:2::2")
+        run("ip", "address", "add", "fd00:10:10:1::2/128", "dev", "lo")
+        asyncio.run(ensure_masquerade(PODS6, mode))
+        return (
+            peer_seen_by(machine, "2001:db8::1", "fd00:10:10:1::2"),
+            peer_seen_by(machine, "fd00:10:10:9::9", "fd00:10:10:1::2"),
+        )
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_over_ipv6_a_pod_is_its_node_outside_and_itself_to_other_pods(mode: Mode) -> None:
+    assert in_namespaces(call_outside_over_ipv6, mode) == ("fd00:2::1", "fd00:10:10:1::2")

@@ -16,7 +16,7 @@ from fairway.api.types import Key, Object
 from fairway.kubelet.dns import ClusterDns
 from fairway.kubelet.events import Recorder
 from fairway.kubelet.images import lab_catalogue
-from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.kubelet import PodManager
 from fairway.kubelet.logs import PodLogs
 from fairway.kubelet.prober import Prober
@@ -108,9 +108,9 @@ async def _running_node(directory: Path) -> AsyncIterator[Node]:
         runtime = Runtime(
             spawner,
             network,
-            PodAddresses(IPv4Network("127.9.1.0/24")),
+            PodNetworks.of([IPv4Network("127.9.1.0/24")]),
             logs,
-            node_address=IPv4Address(NODE_IP),
+            node_addresses=[IPv4Address(NODE_IP)],
             dns=ClusterDns(),
             hidden=("/secret",),
             services=lambda: services,
@@ -122,7 +122,7 @@ async def _running_node(directory: Path) -> AsyncIterator[Node]:
             prober=prober,
             recorder=recorder,
             catalogue=lab_catalogue(),
-            node_address=NODE_IP,
+            node_addresses=[NODE_IP],
         )
         try:
             async with asyncio.TaskGroup() as group:

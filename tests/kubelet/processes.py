@@ -15,9 +15,9 @@ import signal as signals
 import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from fairway.api.types import Key
+from fairway.base.addresses import IPInterface
 from fairway.base.errors import Refused
 from fairway.fabric.spawner import CannotExecute, HostRecord, HostSpec
 
@@ -145,14 +145,14 @@ def _take_terminal() -> None:
 class LoopbackNetwork:
     """Pods whose addresses lie in 127.0.0.0/8: every one is there already, all share their ports."""
 
-    attached: dict[Key, IPv4Address] = field(default_factory=dict)
+    attached: dict[Key, tuple[IPInterface, ...]] = field(default_factory=dict)
     refuse: str = ""
 
-    async def attach(self, pod: Key, pid: int, address: IPv4Address) -> None:
+    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
         if self.refuse:
             raise Refused(self.refuse)
         assert pod not in self.attached
-        self.attached[pod] = address
+        self.attached[pod] = tuple(addresses)
 
     async def detach(self, pod: Key) -> None:
         self.attached.pop(pod, None)

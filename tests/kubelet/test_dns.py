@@ -17,7 +17,7 @@ SEARCH = "search default.svc.cluster.local svc.cluster.local cluster.local"
 def test_hosts_name_the_pod_and_its_aliases() -> None:
     pod = pod_spec(subdomain="shop", hostAliases=[{"ip": "10.1.1.1", "hostnames": ["db", "db.local"]}])
 
-    lines = hosts_file(pod, POD_IP, domain="cluster.local").splitlines()
+    lines = hosts_file(pod, [POD_IP], domain="cluster.local").splitlines()
 
     assert lines[1] == "127.0.0.1\tlocalhost"
     assert lines[-4:] == [
@@ -26,6 +26,12 @@ def test_hosts_name_the_pod_and_its_aliases() -> None:
         "# Entries added by HostAliases.",
         "10.1.1.1\tdb\tdb.local",
     ]
+
+
+def test_hosts_name_the_pod_at_each_of_its_addresses() -> None:
+    lines = hosts_file(pod_spec(), [POD_IP, "fd00:10:10:1::2"], domain="cluster.local").splitlines()
+
+    assert lines[-2:] == ["10.10.1.2\tweb", "fd00:10:10:1::2\tweb"]
 
 
 @pytest.mark.parametrize(

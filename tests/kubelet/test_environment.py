@@ -51,7 +51,22 @@ def test_a_field_of_the_pod_is_told(path: str, value: str) -> None:
     pod = pod_object("web")
     pod["metadata"]["labels"] = {"app": "shop"}
 
-    assert field_value(pod, path, pod_ip=POD_IP, host_ip=NODE_IP) == value
+    assert field_value(pod, path, pod_ips=[POD_IP], host_ips=[NODE_IP]) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("status.podIP", POD_IP),
+        ("status.podIPs", f"{POD_IP},fd00:10:10:1::2"),
+        ("status.hostIP", NODE_IP),
+        ("status.hostIPs", f"{NODE_IP},fd00:172:18::5"),
+    ],
+)
+def test_of_two_addresses_the_primary_one_is_told_alone_or_first(path: str, value: str) -> None:
+    pod_ips, host_ips = [POD_IP, "fd00:10:10:1::2"], [NODE_IP, "fd00:172:18::5"]
+
+    assert field_value(pod_object("web"), path, pod_ips=pod_ips, host_ips=host_ips) == value
 
 
 def test_a_service_is_told_in_the_form_of_docker_links() -> None:
@@ -104,7 +119,13 @@ def test_a_containers_own_variables_win_and_see_those_before_them() -> None:
     pod = parse_pod(obj)
 
     found = container_environment(
-        pod.containers[0], pod, obj, services=[KUBERNETES], image_env={"LANG": "C"}, pod_ip=POD_IP, host_ip=NODE_IP
+        pod.containers[0],
+        pod,
+        obj,
+        services=[KUBERNETES],
+        image_env={"LANG": "C"},
+        pod_ips=[POD_IP],
+        host_ips=[NODE_IP],
     )
 
     wanted = ("API", "URL", "KUBERNETES_SERVICE_PORT", "POD", "LANG", "HOSTNAME", "HOME")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fairway.base.errors import Refused, Retry
-from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.ipam import PodAddresses, PodNetworks
 
 WORKER3 = IPv4Network("10.10.3.0/24")
 
@@ -78,3 +78,31 @@ def test_no_address_is_held_twice_and_none_is_the_gateway(steps: list[int]) -> N
             assert address not in held.values()
             assert address not in (network[0], network[1], network[15])
             held[owner] = address
+
+
+WORKER3_IPV6 = IPv6Network("fd00:10:10:3::/64")
+
+
+def test_a_pod_gets_an_address_of_each_network_with_its_length() -> None:
+    networks = PodNetworks.of([WORKER3, WORKER3_IPV6], last=[IPv6Address("fd00:10:10:3::3"), IPv4Address("10.10.3.3")])
+
+    assert networks.allocate("a") == (IPv4Interface("10.10.3.4/24"), IPv6Interface("fd00:10:10:3::4/64"))
+    assert networks.allocate("b") == (IPv4Interface("10.10.3.5/24"), IPv6Interface("fd00:10:10:3::5/64"))
+
+
+def test_a_pod_that_lacks_an_address_of_one_network_holds_none_of_the_other() -> None:
+    small = PodNetworks.of([WORKER3, IPv6Network("fd00::/126")])
+    held = [address.ip for address in small.allocate("a")]
+    for _ in range(3):
+        with pytest.raises(Retry, match="pod network fd00::/126: all 1 addresses are in use"):
+            small.allocate("b")
+
+    small.release(held, "a")
+
+    assert [str(address) for address in small.allocate("c")] == ["10.10.3.6/24", "fd00::2/126"]
+
+
+def test_a_large_network_is_not_walked_through() -> None:
+    addresses = PodAddresses(WORKER3_IPV6)
+
+    assert [str(addresses.allocate(f"pod-{number}")) for number in range(2)] == ["fd00:10:10:3::2", "fd00:10:10:3::3"]

@@ -49,7 +49,7 @@ def running(pod: PodSpec | None = None, name: str = "web") -> ContainerRecord:
 
 
 def record(*, sandbox: bool = True, **containers: ContainerRecord) -> PodRecord:
-    return PodRecord(started_at=0.0, sandbox=sandbox, address="10.10.1.2", containers=containers)
+    return PodRecord(started_at=0.0, sandbox=sandbox, addresses=("10.10.1.2",), containers=containers)
 
 
 def start(*names: str) -> Decision:

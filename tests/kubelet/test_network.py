@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 import pytest
 
@@ -14,6 +14,10 @@ from fairway.kubelet.network import NodeAddresses, link_addresses
 
 def test_the_addresses_of_a_link_are_told_with_their_length() -> None:
     assert IPv4Interface("127.0.0.1/8") in link_addresses(socket.if_nametoindex("lo"))
+
+
+def test_an_ipv6_address_is_told_as_well() -> None:
+    assert IPv6Interface("::1/128") in link_addresses(socket.if_nametoindex("lo"))
 
 
 def test_a_link_that_is_not_there_has_none() -> None:

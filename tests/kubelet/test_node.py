@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ T0, AT_T0 = 1_700_000_000.0, "2023-11-14T22:13:20Z"
 
 CONFIG = KubeletConfig(
     node_name="myk8s-worker",
-    address=IPv4Address("172.18.0.5"),
-    pod_cidr=IPv4Network("10.10.1.0/24"),
+    addresses=(IPv4Address("172.18.0.5"),),
+    pod_cidrs=(IPv4Network("10.10.1.0/24"),),
     kubeconfig=Path("/k"),
     spawner=Path("/s"),
     log_dir=Path("/l"),
@@ -35,6 +35,23 @@ MACHINE = Machine(
     architecture="amd64",
     runtime_version="0.1.0",
 )
+
+
+def test_a_node_of_both_families_tells_both_of_its_addresses_and_networks_the_primary_ones_first() -> None:
+    config = replace(
+        CONFIG,
+        addresses=(*CONFIG.addresses, IPv6Address("fd00:172:18::5")),
+        pod_cidrs=(*CONFIG.pod_cidrs, IPv6Network("fd00:10:10:1::/64")),
+    )
+
+    node = node_object(config, MACHINE, T0)
+
+    assert node["spec"] == {"podCIDR": "10.10.1.0/24", "podCIDRs": ["10.10.1.0/24", "fd00:10:10:1::/64"]}
+    assert node["status"]["addresses"] == [
+        {"type": "InternalIP", "address": "172.18.0.5"},
+        {"type": "InternalIP", "address": "fd00:172:18::5"},
+        {"type": "Hostname", "address": "myk8s-worker"},
+    ]
 
 
 def test_a_node_registers_with_everything_kubectl_shows() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fairway.base.errors import Refused, Retry
 from fairway.kubelet.cri import LogOptions
 from fairway.kubelet.dns import ClusterDns
 from fairway.kubelet.images import Image
-from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import PodLogs
 from fairway.kubelet.pod import parse_pod
 from fairway.kubelet.runtime import Container, Runtime, Sandbox, StartError
@@ -36,9 +36,9 @@ class Bench:
         self.runtime = Runtime(
             self.spawner,
             self.network,
-            PodAddresses(IPv4Network("127.9.2.0/24")),
+            PodNetworks.of([IPv4Network("127.9.2.0/24")]),
             self.logs,
-            node_address=IPv4Address(NODE_IP),
+            node_addresses=[IPv4Address(NODE_IP)],
             dns=ClusterDns(),
             hidden=(),
             services=list,
@@ -75,9 +75,9 @@ async def test_a_sandbox_is_a_host_with_a_link_and_an_address(bench: Bench) -> N
 
     sandbox = await bench.runtime.create_sandbox(pod)
 
-    address = IPv4Address("127.9.2.2")
-    assert sandbox == Sandbox(host="web", pid=os.getpid(), address=address, uid="u")
-    assert bench.network.attached == {pod.key: address}
+    address = IPv4Interface("127.9.2.2/24")
+    assert sandbox == Sandbox(host="web", pid=os.getpid(), addresses=(address.ip,), uid="u")
+    assert bench.network.attached == {pod.key: (address,)}
 
 
 async def test_a_sandbox_without_a_link_leaves_nothing(bench: Bench) -> None:
@@ -88,7 +88,7 @@ async def test_a_sandbox_without_a_link_leaves_nothing(bench: Bench) -> None:
 
     bench.network.refuse = ""
     sandbox = await bench.runtime.create_sandbox(parse_pod(pod_object("web")))
-    assert str(sandbox.address) == "127.9.2.3", "the address went back, to be used again last"
+    assert str(sandbox.addresses[0]) == "127.9.2.3", "the address went back, to be used again last"
 
 
 async def test_a_sandbox_without_a_host_gives_its_address_back(bench: Bench) -> None:

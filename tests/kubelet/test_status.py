@@ -22,7 +22,7 @@ CATALOGUE = lab_catalogue("/python", "/launch")
 
 
 def status_of(pod: PodSpec, known: PodRecord, previous: list[Object] | None = None, *, now: float = T0) -> Object:
-    return build_status(pod, known, previous or [], host_ip=NODE_IP, qos="BestEffort", catalogue=CATALOGUE, now=now)
+    return build_status(pod, known, previous or [], host_ips=[NODE_IP], qos="BestEffort", catalogue=CATALOGUE, now=now)
 
 
 def conditions(status: Object) -> dict[str, str]:
@@ -92,7 +92,7 @@ def test_a_pod_that_runs() -> None:
         state=Running(started_at=T1), last=last, restart_count=1, container_id="fairway://2", started=True, ready=True
     )
 
-    status = status_of(pod, replace(record(web=web), started_at=T0, address=POD_IP))
+    status = status_of(pod, replace(record(web=web), started_at=T0, addresses=(POD_IP,)))
 
     assert (status["phase"], status["podIP"], status["podIPs"]) == ("Running", POD_IP, [{"ip": POD_IP}])
     assert set(conditions(status).values()) == {"True"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
 
 from fairway.api.types import Object
+from fairway.base.addresses import Family, IPAddress
 from fairway.base.errors import Refused
 from fairway.kubelet import vip
 from fairway.kubelet.vip import NODE_ANNOTATION, VipHolder, held_addresses
@@ -39,31 +40,36 @@ def balanced(node: str = NODE, *addresses: str, kind: str = "LoadBalancer", ingr
         ([balanced(NODE, str(A)), balanced("another", str(B))], {A}),
     ],
 )
-def test_a_node_holds_what_the_annotation_gives_it(services: list[Object], held: set[IPv4Address]) -> None:
-    assert held_addresses(services, NODE) == held
+def test_a_node_holds_what_the_annotation_gives_it(services: list[Object], held: set[IPAddress]) -> None:
+    assert held_addresses(services, NODE, [Family.IPV4]) == held
+
+
+def test_a_node_of_both_families_holds_both_addresses_of_a_service() -> None:
+    both = balanced(NODE, str(A), "fd00:172:18::255:200")
+    assert held_addresses([both], NODE, list(Family)) == {A, IPv6Address("fd00:172:18::255:200")}
 
 
 class RecordedAddresses:
     """A link: what was done to it, in order; fails as often as told."""
 
     def __init__(self, failures: int = 0) -> None:
-        self.done: list[tuple[str, IPv4Address]] = []
-        self.there: set[IPv4Address] = set()
+        self.done: list[tuple[str, IPAddress]] = []
+        self.there: set[IPAddress] = set()
         self.failures = failures
         self.moved = asyncio.Condition()
 
-    async def held(self) -> frozenset[IPv4Address]:
+    async def held(self) -> frozenset[IPAddress]:
         return frozenset(self.there)
 
-    async def add(self, address: IPv4Address) -> None:
+    async def add(self, address: IPAddress) -> None:
         await self._do("add", address)
         self.there.add(address)
 
-    async def remove(self, address: IPv4Address) -> None:
+    async def remove(self, address: IPAddress) -> None:
         await self._do("remove", address)
         self.there.remove(address)
 
-    async def _do(self, what: str, address: IPv4Address) -> None:
+    async def _do(self, what: str, address: IPAddress) -> None:
         async with self.moved:
             self.moved.notify_all()
             if self.failures:

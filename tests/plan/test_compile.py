@@ -245,7 +245,8 @@ def test_source_ranges_are_those_of_the_family_and_what_they_imply(ranges, allow
         (
             {"externalIPs": [EXTERNAL_IP, "127.0.0.01"]},
             (
-                "spec.externalIPs[1]=127.0.0.01: '127.0.0.01' is in the loopback range (127.0.0.0/8, ::1/128), where no "
+                "spec.externalIPs[1]=127.0.0.01: '127.0.0.01' is in the loopback range (127.0.0.0/8, ::1/128), where "
+                "no "
                 "address can be a Service's; it is left out"
             ),
         ),

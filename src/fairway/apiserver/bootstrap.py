@@ -5,12 +5,13 @@ Facts: `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`, `pkg/
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from fairway.api.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, Resource
 from fairway.api.types import Key, Object
 from fairway.apiserver.metadata import Surroundings
 from fairway.apiserver.registry import Registry, create, update
+from fairway.base.addresses import IPNetwork
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 KUBERNETES = Key("default", "kubernetes")
@@ -19,7 +20,7 @@ _SERVICE_PORT = 443
 
 
 def ensure(
-    registry: Registry, *, service_cidr: IPv4Network, address: IPv4Address, port: int, around: Surroundings
+    registry: Registry, *, service_cidr: IPNetwork, address: IPv4Address, port: int, around: Surroundings
 ) -> None:
     """Create what is missing, and point the `kubernetes` Service at this server; nothing is written where all is well.
 
@@ -62,7 +63,7 @@ def _namespace(name: str) -> Object:
     return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
 
-def _service(service_cidr: IPv4Network, port: int) -> Object:
+def _service(service_cidr: IPNetwork, port: int) -> Object:
     return {
         "kind": "Service",
         "apiVersion": "v1",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+
+from fairway.base.addresses import IPNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +14,9 @@ class ServerConfig:
     """Files are PEM, except `data`.
 
     data: the SQLite file; made where it does not exist. ca: who signs clients and kubelets. certificate, key: what
-    the server shows. kubelet_certificate, kubelet_key: what it shows to kubelets. service_cidr: where ClusterIPs come
-    from; the first address is the `kubernetes` Service's. node_port_range: first and last node port.
+    the server shows. kubelet_certificate, kubelet_key: what it shows to kubelets. service_cidrs: where ClusterIPs
+    come from, one network a family, the primary one first, whose first address is the `kubernetes` Service's.
+    node_port_range: first and last node port.
     advertise_address, advertise_port: where the cluster reaches this server, the endpoint of `kubernetes`.
     """
 
@@ -25,5 +28,5 @@ class ServerConfig:
     kubelet_key: Path
     advertise_address: IPv4Address
     advertise_port: int = 6443
-    service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.200.1.0/24"))
+    service_cidrs: tuple[IPNetwork, ...] = (IPv4Network("10.200.1.0/24"),)
     node_port_range: tuple[int, int] = (30000, 32767)

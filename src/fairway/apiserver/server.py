@@ -83,7 +83,7 @@ def _registry(config: ServerConfig, store: Store) -> Registry:
     rng = random.SystemRandom()
 
     def new_allocator() -> ServiceAllocator:
-        return ServiceAllocator(networks=[config.service_cidr], node_ports=PortRange(*config.node_port_range), rng=rng)
+        return ServiceAllocator(networks=config.service_cidrs, node_ports=PortRange(*config.node_port_range), rng=rng)
 
     registry = Registry(revisions=store.revisions, strategy_for=strategy_for, new_allocator=new_allocator)
     store.on_abandon = registry.rebuild
@@ -141,7 +141,7 @@ class _Server:
         config = self._config
         ensure(
             self._registry,
-            service_cidr=config.service_cidr,
+            service_cidr=config.service_cidrs[0],
             address=config.advertise_address,
             port=config.advertise_port,
             around=self._around(),

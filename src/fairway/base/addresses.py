@@ -8,13 +8,14 @@ Stored objects may hold forms that newer API servers refuse: leading zeros, IPv4
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from socket import AF_INET, inet_pton
 
 from fairway.base.errors import Refused
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
 
 
 _LINK_LOCAL_MULTICAST: tuple[IPNetwork, ...] = (IPv4Network("224.0.0.0/24"), IPv6Network("ff02::/16"))
@@ -114,6 +115,12 @@ def parse_network(text: str) -> IPNetwork:
         raise Refused(f"{text!r} is not a network: its prefix length must be from 0 to {address.max_prefixlen}")
     network = IPv4Network if address.version == 4 else IPv6Network
     return network((address.packed, prefix), strict=False)
+
+
+def on_link(address: IPAddress, length: int | None = None) -> IPInterface:
+    """An address as a link has it: with the length of its network, which is its own alone (/32, /128) if not told."""
+    interface = IPv4Interface if address.version == 4 else IPv6Interface
+    return interface((address.packed, address.max_prefixlen if length is None else length))
 
 
 def format_host(address: IPAddress) -> str:

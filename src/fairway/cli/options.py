@@ -40,6 +40,13 @@ def proxy_mode(function: F) -> F:
     )(function)
 
 
+def dual_stack(function: F) -> F:
+    """--dual-stack, as a bool."""
+    return click.option("--dual-stack", is_flag=True, help="Give everything an IPv6 address beside its IPv4 one.")(
+        function
+    )
+
+
 def output(function: F) -> F:
     """-o text|json."""
     return click.option(

@@ -6,10 +6,10 @@ import time
 
 import click
 
-from fairway.cli.options import lab_name, output, own_command, print_json, proxy_mode
+from fairway.cli.options import dual_stack, lab_name, output, own_command, print_json, proxy_mode
 from fairway.cli.progress import progress
 from fairway.cluster.lab import bring_up
-from fairway.cluster.scenario import API_PORT, STUDY_LAB
+from fairway.cluster.scenario import API_PORT, STUDY_LAB, study_lab
 from fairway.cluster.state import LabState
 from fairway.fabric.steps import resolve
 from fairway.plan.options import Mode
@@ -25,15 +25,16 @@ from fairway.plan.options import Mode
     help="The API server's port on the loopback of this machine.",
 )
 @proxy_mode
+@dual_stack
 @click.option("--dry-run", is_flag=True, help="Print what would be made, step by step, and make nothing.")
 @output
-def up(name: str, api_port: int, mode: Mode, dry_run: bool, output: str) -> None:
+def up(name: str, api_port: int, mode: Mode, dual_stack: bool, dry_run: bool, output: str) -> None:
     """Bring a lab up: the study's four-node cluster with a client outside it, on this machine alone.
 
     Works as root, and as an ordinary user where the kernel allows user namespaces.
     """
     state = LabState.of(name)
-    scenario = STUDY_LAB.named(name).in_mode(mode)
+    scenario = study_lab(dual_stack=dual_stack).named(name).in_mode(mode)
     if dry_run:
         commands = [(step.host, step.command) for step in resolve(scenario.topology)]
         if output == "json":
@@ -54,6 +55,7 @@ def up(name: str, api_port: int, mode: Mode, dry_run: bool, output: str) -> None
                 "nodes": list(scenario.nodes),
                 "clients": [scenario.client],
                 "mode": mode,
+                "families": [family.api_name for family in scenario.families],
                 "seconds": round(seconds, 3),
             }
         )

@@ -57,7 +57,7 @@ def write_all(state: LabState, scenario: Scenario, *, api: str, now: datetime) -
     )
     for node in scenario.topology.nodes:
         config(component_kubeconfig(state, f"kubelet-{node.name}"), f"system:node:{node.name}", "system:nodes")
-        hosts = [node.name, str(node.address)]
+        hosts = [node.name, *map(str, node.addresses)]
         _write_pair(state, f"kubelet-{node.name}", authority.issue_server(f"system:node:{node.name}", hosts=hosts))
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from fairway.api.resources import BY_KIND, NODES, PODS
 from fairway.api.types import Object
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cluster import credentials, programs
 from fairway.cluster.kubeadm import config_maps
@@ -51,7 +52,7 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
             raise Refused(
                 f"lab {state.name!r} is up already; use it, or take it down: fairway down --name {state.name}"
             )
-        problems = check_support()
+        problems = check_support(ipv6=Family.IPV6 in scenario.families)
         if problems:
             raise problems[0]
         check_programs(scenario.mode)
@@ -181,8 +182,8 @@ def _documents(scenario: Scenario) -> list[Object]:
     topology = scenario.topology
     made = config_maps(
         mode=scenario.mode,
-        pod_cidrs=[str(topology.pod_cidr)],
-        service_cidrs=[str(topology.service_cidr)],
+        pod_cidrs=[str(ranges.pod_cidr) for ranges in topology.ranges],
+        service_cidrs=[str(ranges.service_cidr) for ranges in topology.ranges],
         domain=credentials.CLUSTER_DOMAIN,
     )
     return made + [body for path in scenario.manifests for body in yaml.safe_load_all(path.read_text())]

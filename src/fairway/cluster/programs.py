@@ -18,6 +18,7 @@ from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.apiserver import server as apiserver
 from fairway.apiserver.config import ServerConfig
+from fairway.base.addresses import parse_address
 from fairway.base.errors import FairwayError
 from fairway.cluster.credentials import authority_path, certificate_paths, component_kubeconfig
 from fairway.cluster.scenario import API_PORT, CONTROL_PLANE_LABELS, CONTROL_PLANE_TAINT, Scenario
@@ -135,33 +136,32 @@ def _server_config(state: LabState, scenario: Scenario) -> ServerConfig:
         kubelet_key=kubelet_key,
         advertise_address=IPv4Address(scenario.api_address),
         advertise_port=API_PORT,
-        service_cidr=scenario.topology.service_cidr,
+        service_cidrs=tuple(ranges.service_cidr for ranges in scenario.topology.ranges),
     )
 
 
 def _manager_config(state: LabState, scenario: Scenario) -> ManagerConfig:
     config = ManagerConfig(kubeconfig=component_kubeconfig(state, "controller-manager"))
-    pool = scenario.topology.load_balancers
-    return replace(config, load_balancer_pool=AddressPool(first=pool.first, last=pool.last)) if pool else config
+    pools = [ranges.load_balancers for ranges in scenario.topology.ranges if ranges.load_balancers]
+    return replace(config, load_balancer_pools=tuple(AddressPool(first=pool.first, last=pool.last) for pool in pools))
 
 
 def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> KubeletConfig:
     certificate, key = certificate_paths(state, f"kubelet-{node.name}")
-    last = scenario.last_pod_addresses.get(node.name)
     control_plane = node.role is NodeRole.CONTROL_PLANE
     taint_key, _, effect = CONTROL_PLANE_TAINT.partition(":")
     return KubeletConfig(
         node_name=node.name,
-        address=node.address,
-        pod_cidr=node.pod_cidr,
+        addresses=node.addresses,
+        pod_cidrs=node.pod_cidrs,
         kubeconfig=component_kubeconfig(state, f"kubelet-{node.name}"),
         spawner=state.socket,
         log_dir=state.logs / "pods" / node.name,
         tls_cert=certificate,
         tls_key=key,
         client_ca=authority_path(state),
-        last_pod_address=IPv4Address(last) if last else None,
-        pod_network=scenario.topology.pod_cidr,
+        last_pod_addresses=tuple(map(parse_address, scenario.last_pod_addresses.get(node.name, ()))),
+        pod_networks=tuple(ranges.pod_cidr for ranges in scenario.topology.ranges),
         mode=scenario.mode,
         labels=CONTROL_PLANE_LABELS if control_plane else {},
         taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
@@ -176,8 +176,8 @@ def _agent_config(state: LabState, scenario: Scenario, node: NodeSpec) -> AgentC
         kubeconfig=component_kubeconfig(state, "kube-proxy"),
         options=parse_options(
             mode=scenario.mode,
-            cluster_cidrs=(str(scenario.topology.pod_cidr),),
-            service_cidrs=(str(scenario.topology.service_cidr),),
+            cluster_cidrs=[str(ranges.pod_cidr) for ranges in scenario.topology.ranges],
+            service_cidrs=[str(ranges.service_cidr) for ranges in scenario.topology.ranges],
         ),
         conntrack=ConntrackSettings(max_per_core=0),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Topology
+from fairway.base.addresses import Family, IPAddress
+from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Ranges, Topology
 from fairway.plan.options import Mode
 
 STUDY = Path(__file__).with_name("study")
@@ -30,14 +31,14 @@ CONTROL_PLANE_LABELS = {
 class Scenario:
     """A lab to be brought up, and what the walk has to know of it.
 
-    last_pod_addresses: by node, the address its network gave out last before the lab began; pods get the next ones.
+    last_pod_addresses: by node, the addresses its networks gave out last before the lab began; pods get the next ones.
     manifests: files whose objects are made once the nodes are Ready. bare_pods: the names of the pods in them.
     mode: what its nodes' rules are written with.
     """
 
     topology: Topology
     mode: Mode = Mode.NFTABLES
-    last_pod_addresses: Mapping[str, str] = field(default_factory=dict)
+    last_pod_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     manifests: tuple[Path, ...] = ()
     bare_pods: tuple[str, ...] = ()
 
@@ -63,8 +64,17 @@ class Scenario:
         return tuple(node.name for node in self.topology.nodes if node.role is NodeRole.WORKER)
 
     @property
+    def families(self) -> tuple[Family, ...]:
+        """Those its networks have, the primary one first."""
+        return self.topology.families
+
+    @property
     def node_addresses(self) -> dict[str, str]:
-        return {node.name: str(node.address) for node in self.topology.nodes}
+        return self.node_addresses_of(Family.IPV4)
+
+    def node_addresses_of(self, family: Family) -> dict[str, str]:
+        """By node. Raises KeyError for a family that the lab has not."""
+        return {node.name: _of(family, node.addresses) for node in self.topology.nodes}
 
     @property
     def client(self) -> str:
@@ -72,12 +82,20 @@ class Scenario:
 
     @property
     def client_address(self) -> str:
-        return str(self.topology.clients[0].address)
+        return self.client_address_of(Family.IPV4)
+
+    def client_address_of(self, family: Family) -> str:
+        """Raises KeyError for a family that the lab has not."""
+        return _of(family, self.topology.clients[0].addresses)
 
     @property
     def api_address(self) -> str:
         """Where the API server listens inside the lab."""
         return self.node_addresses[self.control_plane]
+
+
+def _of(family: Family, addresses: Iterable[IPAddress]) -> str:
+    return {Family(address.version): str(address) for address in addresses}[family]
 
 
 def _node(name: str, address: str, pod_cidr: str, role: NodeRole = NodeRole.WORKER) -> NodeSpec:
@@ -101,8 +119,45 @@ STUDY_LAB = Scenario(
         load_balancers=AddressPool(first=IPv4Address("172.18.255.200"), last=IPv4Address("172.18.255.250")),
     ),
     # Other pods had come and gone when the study began: net-pod got 10.10.0.5, worker3's first pod 10.10.3.4.
-    last_pod_addresses={"myk8s-control-plane": "10.10.0.4", "myk8s-worker3": "10.10.3.3"},
+    last_pod_addresses={"myk8s-control-plane": ("10.10.0.4",), "myk8s-worker3": ("10.10.3.3",)},
     manifests=(STUDY / "pods.yaml",),
     bare_pods=("net-pod", "webpod1", "webpod2"),
 )
 """The four-node cluster of the study."""
+
+_NODE_NUMBERS = {"myk8s-control-plane": 3, "myk8s-worker": 5, "myk8s-worker2": 2, "myk8s-worker3": 4}
+
+DUAL_STACK_LAB = replace(
+    STUDY_LAB,
+    topology=replace(
+        STUDY_LAB.topology,
+        nodes=tuple(
+            replace(
+                node,
+                address6=IPv6Address(f"fd00:172:18::{_NODE_NUMBERS[node.name]}"),
+                pod_cidr6=IPv6Network(f"fd00:10:10:{index}::/64"),
+            )
+            for index, node in enumerate(STUDY_LAB.topology.nodes)
+        ),
+        clients=(replace(STUDY_LAB.topology.clients[0], address6=IPv6Address("fd00:172:18::100")),),
+        ipv6=Ranges(
+            network=IPv6Network("fd00:172:18::/64"),
+            gateway=IPv6Address("fd00:172:18::1"),
+            pod_cidr=IPv6Network("fd00:10:10::/56"),
+            service_cidr=IPv6Network("fd00:10:200:1::/112"),
+            load_balancers=AddressPool(
+                first=IPv6Address("fd00:172:18::255:200"), last=IPv6Address("fd00:172:18::255:250")
+            ),
+        ),
+    ),
+    last_pod_addresses={
+        "myk8s-control-plane": ("10.10.0.4", "fd00:10:10::4"),
+        "myk8s-worker3": ("10.10.3.3", "fd00:10:10:3::3"),
+    },
+)
+"""The same with IPv6 beside IPv4: unique local addresses (RFC 4193) that read like the IPv4 ones."""
+
+
+def study_lab(*, dual_stack: bool) -> Scenario:
+    """The study's cluster, with one address family or two."""
+    return DUAL_STACK_LAB if dual_stack else STUDY_LAB

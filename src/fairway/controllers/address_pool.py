@@ -5,30 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Self
 
+from fairway.base.addresses import Family, IPAddress, parse_address
 from fairway.base.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPool:
-    """All addresses from first to last, both included."""
+    """All addresses from first to last, both included and of one family."""
 
-    first: IPv4Address
-    last: IPv4Address
+    first: IPAddress
+    last: IPAddress
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """From "172.18.255.200-172.18.255.250"; raises Refused for anything else."""
         first, dash, last = text.partition("-")
         try:
-            pool = cls(first=IPv4Address(first.strip()), last=IPv4Address(last.strip()))
-        except ValueError as error:
-            raise Refused(
-                f'load balancer pool "{text}": {error}; write it as FIRST-LAST, two IPv4 addresses'
-            ) from error
-        if not dash or pool.last < pool.first:
+            pool = cls(first=parse_address(first), last=parse_address(last))
+        except Refused as error:
+            raise Refused(f'load balancer pool "{text}": {error}; write it as FIRST-LAST, two addresses') from error
+        if pool.first.version != pool.last.version:
+            raise Refused(f'load balancer pool "{text}": its addresses are of two families; give each its own pool')
+        if not dash or int(pool.last) < int(pool.first):
             raise Refused(f'load balancer pool "{text}" is empty: its last address is before its first')
         return pool
 
@@ -38,10 +38,14 @@ class AddressPool:
     def __len__(self) -> int:
         return int(self.last) - int(self.first) + 1
 
-    def __contains__(self, address: IPv4Address) -> bool:
-        return self.first <= address <= self.last
+    def __contains__(self, address: IPAddress) -> bool:
+        return address.version == self.family and int(self.first) <= int(address) <= int(self.last)
 
-    def choose(self, holder: str, taken: Container[IPv4Address]) -> IPv4Address | None:
+    @property
+    def family(self) -> Family:
+        return Family(self.first.version)
+
+    def choose(self, holder: str, taken: Container[IPAddress]) -> IPAddress | None:
         """A free address, None where there is none: the first one from where the holder's name hashes to.
 
         So a Service that is made again mostly gets the address it had, and one made after another does not get the

@@ -1,19 +1,21 @@
-"""Load balancer addresses of Services: which address, and which node holds it. Pure.
+"""Load balancer addresses of Services: which addresses, and which node holds them. Pure.
 
-An address comes from a pool and stands in `status.loadBalancer.ingress` with ipMode VIP; the node that answers ARP for
-it is named by an annotation, and the nodes do the rest. Both are decided as MetalLB's layer 2 mode does it
-(metallb.io, "MetalLB in layer 2 mode"): one ready node a Service, spread by hash; under `externalTrafficPolicy: Local`
-only a node with a ready endpoint. A node keeps an address while it may.
+An address of each of the Service's families comes from a pool and stands in `status.loadBalancer.ingress` with ipMode
+VIP; the node that answers ARP and neighbour solicitations for them is named by an annotation, and the nodes do the
+rest. Both are decided as MetalLB's layer 2 mode does it (metallb.io, "MetalLB in layer 2 mode"): one ready node a
+Service, spread by hash; under `externalTrafficPolicy: Local` only a node with a ready endpoint. A node keeps an address
+while it may.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
 
 from fairway.api.resources import SERVICES
 from fairway.api.types import Object, key_of
+from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.errors import Refused
 from fairway.controllers.address_pool import AddressPool, rendezvous
 from fairway.controllers.objects import (
     annotations_of,
@@ -49,29 +51,33 @@ class LoadBalancerView:
 class _Grant:
     """An address, or why there is none."""
 
-    address: IPv4Address | None
+    address: IPAddress | None
     refusal: str = ""
 
 
-def reconcile(view: LoadBalancerView, pool: AddressPool) -> list[Write]:
-    """Give the Service an address and a node, move it, or take both away; status and annotation go in one write."""
+def reconcile(view: LoadBalancerView, pools: Sequence[AddressPool]) -> list[Write]:
+    """Give the Service its addresses and a node, move them, or take all away; status and annotation go in one write.
+
+    pools: at most one a family.
+    """
     service = view.service
     if is_terminating(service):
         return []
     if not is_ours(service):
-        return _release(service, pool)
-    grant = _allocate(service, view.others, pool)
-    node = _holder(view) if grant.address is not None else None
-    ingress = [] if grant.address is None else [{"ip": str(grant.address), "ipMode": "VIP"}]
-    writes = _patch(service, ingress, node)
-    if grant.refusal:
-        message = f"Error syncing load balancer: {grant.refusal}"
+        return _release(service, pools)
+    grants = _grants(service, view.others, pools)
+    given = [grant.address for grant in grants if grant.address is not None]
+    node = _holder(view) if given else None
+    writes = _patch(service, [{"ip": str(address), "ipMode": "VIP"} for address in given], node)
+    refusals = [grant.refusal for grant in grants if grant.refusal]
+    if refusals:
+        message = f"Error syncing load balancer: {'; '.join(refusals)}"
         return [
             *writes,
             Record(regarding=service, type=EventType.WARNING, reason="SyncLoadBalancerFailed", message=message),
         ]
     if writes:
-        told = f"Assigned {grant.address}, held by {node}" if node else f"Assigned {grant.address}, held by no node"
+        told = f"Assigned {' and '.join(map(str, given))}, held by {node or 'no node'}"
         writes.append(Record(regarding=service, reason="EnsuredLoadBalancer", message=told))
     return writes
 
@@ -81,13 +87,13 @@ def is_ours(service: Object) -> bool:
     return spec(service).get("type") == "LoadBalancer" and not spec(service).get("loadBalancerClass")
 
 
-def addresses(service: Object) -> list[IPv4Address]:
-    """IPv4 addresses that the Service's status holds."""
+def addresses(service: Object) -> list[IPAddress]:
+    """The addresses that the Service's status holds."""
     found = []
     for ingress in (status(service).get("loadBalancer") or {}).get("ingress") or ():
         try:
-            found.append(IPv4Address(ingress.get("ip", "")))
-        except AddressValueError:
+            found.append(parse_address(ingress.get("ip", "")))
+        except Refused:  # a host name
             continue
     return found
 
@@ -95,28 +101,65 @@ def addresses(service: Object) -> list[IPv4Address]:
 def is_waiting(service: Object) -> bool:
     """Whether the Service lacks an address, and so may use one that comes free."""
     wanted = spec(service).get("loadBalancerIP")
-    return is_ours(service) and (not addresses(service) or bool(wanted and wanted not in map(str, addresses(service))))
+    held = addresses(service)
+    lacks = not set(_families(service)) <= {address.version for address in held}
+    return is_ours(service) and (lacks or bool(wanted and wanted not in map(str, held)))
 
 
-def _allocate(service: Object, others: Iterable[Object], pool: AddressPool) -> _Grant:
-    """The address it has, if that may stay; else the one it asks for; else any free one."""
-    held: dict[IPv4Address, Object] = {}
+def _families(service: Object) -> list[Family]:
+    """In the order of the Service's own; one that does not say is of IPv4."""
+    named = spec(service).get("ipFamilies") or [Family.IPV4.api_name]
+    return [family for name in named for family in Family if family.api_name == name]
+
+
+def _grants(service: Object, others: Iterable[Object], pools: Sequence[AddressPool]) -> list[_Grant]:
+    """One for each of the Service's families that has a pool; `loadBalancerIP` is for that of its own family."""
+    wanted, refusal = _requested(service)
+    of_family = {pool.family: pool for pool in pools}
+    own = [of_family[family] for family in _families(service) if family in of_family]
+    if not own:
+        names = " or ".join(family.api_name for family in _families(service))
+        return [_Grant(address=None, refusal=f"there are no load balancer addresses of {names}")]
+    # One of no family of the Service's is refused by the first pool.
+    asked = next((pool for pool in own if wanted is not None and pool.family == wanted.version), own[0])
+    held: dict[IPAddress, Object] = {}
     for other in sorted((one for one in others if uid(one) != uid(service)), key=created, reverse=True):
         held |= dict.fromkeys(addresses(other), other)
+    return [
+        _allocate(service, held, pool, wanted if pool is asked else None, refusal if pool is asked else "")
+        for pool in own
+    ]
+
+
+def _requested(service: Object) -> tuple[IPAddress | None, str]:
+    """The address the Service asks for, or why that is none."""
+    text = spec(service).get("loadBalancerIP")
+    if not text:
+        return None, ""
+    try:
+        return parse_address(text), ""
+    except Refused:
+        return None, f'spec.loadBalancerIP "{text}" is no IP address'
+
+
+def _allocate(
+    service: Object, held: Mapping[IPAddress, Object], pool: AddressPool, wanted: IPAddress | None, refusal: str
+) -> _Grant:
+    """The address it has, if that may stay; else the one it asks for; else any free one.
+
+    held: by whom each address is taken. refusal: why what it asks for is nothing to be had.
+    """
     have = next((one for one in addresses(service) if one in pool), None)
     # Two with one address, as after a restore: the older keeps it.
-    if have in held and created(held[have]) < created(service):
+    if have is not None and have in held and created(held[have]) < created(service):
         have = None
-    requested = spec(service).get("loadBalancerIP")
-    if not requested:
+    if refusal:
+        return _Grant(address=have, refusal=refusal)
+    if wanted is None:
         chosen = have or pool.choose(str(key_of(service)), held)
         if chosen is not None:
             return _Grant(address=chosen)
         return _Grant(address=None, refusal=f"no address is free in {pool}: all {len(pool)} are in use")
-    try:
-        wanted = IPv4Address(requested)
-    except AddressValueError:
-        return _Grant(address=have, refusal=f'spec.loadBalancerIP "{requested}" is no IPv4 address')
     if wanted not in pool:
         return _Grant(address=have, refusal=f"spec.loadBalancerIP {wanted} is not in {pool}")
     if wanted in held and wanted != have:
@@ -150,11 +193,13 @@ def nodes_with_ready_endpoints(slices: Iterable[Object]) -> set[str]:
     }
 
 
-def _release(service: Object, pool: AddressPool) -> list[Write]:
+def _release(service: Object, pools: Sequence[AddressPool]) -> list[Write]:
     """Take away what we gave to a Service that is of another type or class by now."""
     if NODE_ANNOTATION not in annotations_of(service):
         return []
-    ours = spec(service).get("type") != "LoadBalancer" or any(one in pool for one in addresses(service))
+    ours = spec(service).get("type") != "LoadBalancer" or any(
+        one in pool for one in addresses(service) for pool in pools
+    )
     return _patch(service, [] if ours else None, None)
 
 

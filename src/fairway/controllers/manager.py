@@ -47,7 +47,7 @@ class ManagerConfig:
 
     kubeconfig: Path
     context: str | None = None
-    load_balancer_pool: AddressPool = DEFAULT_POOL
+    load_balancer_pools: tuple[AddressPool, ...] = (DEFAULT_POOL,)
     seed: int | None = None
 
 
@@ -73,7 +73,7 @@ async def run_async(config: ManagerConfig) -> None:
     """
     credentials = load_kubeconfig(config.kubeconfig, context=config.context)
     async with Client(credentials, user_agent="fairway-controllers") as client:
-        await Manager(client, all_controllers(config.load_balancer_pool), seed=config.seed).run()
+        await Manager(client, all_controllers(config.load_balancer_pools), seed=config.seed).run()
 
 
 async def _until_signalled(config: ManagerConfig) -> None:

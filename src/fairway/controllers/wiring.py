@@ -5,7 +5,7 @@ A Controller turns changes of what it watches into keys, and a key into the view
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fairway.api.resources import (
@@ -34,12 +34,12 @@ class Ref(NamedTuple):
     key: Key
 
 
-def all_controllers(pool: AddressPool) -> tuple[Controller, ...]:
-    """Every controller of this package. pool: load balancer addresses.
+def all_controllers(pools: Sequence[AddressPool]) -> tuple[Controller, ...]:
+    """Every controller of this package. pools: load balancer addresses, at most one of each family.
 
     EndpointSlices come first: where one change gives work to several, data planes wait for them.
     """
-    return (ENDPOINT_SLICE, ENDPOINT, DEPLOYMENT, REPLICA_SET, SCHEDULER, load_balancer(pool), GARBAGE_COLLECTOR)
+    return (ENDPOINT_SLICE, ENDPOINT, DEPLOYMENT, REPLICA_SET, SCHEDULER, load_balancer(pools), GARBAGE_COLLECTOR)
 
 
 def _garbage_keys(change: Change, caches: Caches) -> Iterator[Ref]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fairway.api.core import ZONE_LABEL
 from fairway.api.resources import (
@@ -131,8 +131,8 @@ def _holding_facts(node: Object) -> object:
     return ready.get("status"), loadbalancer.EXCLUDE_LABEL in labels(node), meta(node).get("deletionTimestamp")
 
 
-def load_balancer(pool: AddressPool) -> Controller:
-    """The controller that gives Services addresses of this pool."""
+def load_balancer(pools: Sequence[AddressPool]) -> Controller:
+    """The controller that gives Services addresses of these pools."""
 
     def reconcile(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
         service = caches[SERVICES].get(key)
@@ -144,7 +144,7 @@ def load_balancer(pool: AddressPool) -> Controller:
             nodes=list(caches[NODES].values()),
             slices=_slices_of(service, caches),
         )
-        return loadbalancer.reconcile(view, pool)
+        return loadbalancer.reconcile(view, pools)
 
     return Controller(
         name="service-controller",

@@ -90,10 +90,11 @@ def settle() -> None:
         ) from error
 
 
-def check_support() -> list[Unsupported]:
+def check_support(*, ipv6: bool = False) -> list[Unsupported]:
     """What this machine lacks for a lab, each with the way to get it; none where a lab can be made.
 
-    It tries the real things in namespaces of their own, and leaves nothing behind.
+    ipv6: whether the lab is to have both families. It tries the real things in namespaces of their own, and leaves
+    nothing behind.
     """
     if sys.platform != "linux":
         return [Unsupported(f"a lab needs Linux, this is {platform.system()}: use a Linux machine or a virtual one")]
@@ -101,7 +102,7 @@ def check_support() -> list[Unsupported]:
     if _version(release) < _OLDEST_KERNEL:
         return [Unsupported(f"a lab needs Linux 5.8 or newer, this is {release}: upgrade the kernel")]
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    child = fork(lambda: _probe(writing))
+    child = fork(lambda: _probe(writing, ipv6=ipv6))
     os.close(writing)
     with open(reading, encoding="utf-8") as report:
         text = report.read()
@@ -137,7 +138,7 @@ def in_network_of(pid: int, function: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def _probe(report: int) -> int:
+def _probe(report: int, *, ipv6: bool) -> int:
     """In a child: leave the machine and try what a lab needs; write the problems as a JSON list."""
     try:
         leave_machine()
@@ -146,7 +147,8 @@ def _probe(report: int) -> int:
         return 0
 
     def try_all() -> int:
-        problems = [problem for probe in (_probe_proc, _probe_links, _probe_rules) if (problem := probe())]
+        probes = (_probe_proc, _probe_links, _probe_rules, *((_probe_ipv6,) if ipv6 else ()))
+        problems = [problem for probe in probes if (problem := probe())]
         os.write(report, json.dumps(problems).encode())
         return 0
 
@@ -178,6 +180,12 @@ def _probe_rules() -> str | None:
     if Path("/proc/net/ip_tables_names").exists() or _has_nf_tables():
         return None
     return "the kernel has neither nf_tables nor ip_tables: as root run: modprobe nf_tables"
+
+
+def _probe_ipv6() -> str | None:
+    if Path("/proc/sys/net/ipv6/conf").exists():
+        return None
+    return "the kernel has no IPv6 (it was started with ipv6.disable=1, or lacks the module): leave --dual-stack out"
 
 
 def _has_nf_tables() -> bool:

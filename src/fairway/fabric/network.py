@@ -6,16 +6,18 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
+from fairway.base.addresses import IPAddress, IPInterface, on_link, parse_network
 from fairway.base.errors import FairwayError, Refused
 from fairway.fabric import rtnl, steps
 from fairway.fabric.arp import announcement, unasked_reply
 from fairway.fabric.namespaces import in_network_of
+from fairway.fabric.ndp import advertisement
 from fairway.fabric.rtnl import RouteSocket, RtnlError
 from fairway.fabric.syscalls import Namespace, setns
 from fairway.fabric.topology import pod_gateway
@@ -24,7 +26,9 @@ T = TypeVar("T")
 
 POD_LINK = "eth0"
 
-_ANY = IPv4Network("0.0.0.0/0")
+_ANY = {4: parse_network("0.0.0.0/0"), 6: parse_network("::/0")}
+_POD_SYSCTLS = {f"net.ipv6.conf.{POD_LINK}.accept_dad": "0", f"net.ipv6.conf.{POD_LINK}.accept_ra": "0"}
+"""Of a pod with an IPv6 address, as its node's (steps.py): also the link-local one is there at once."""
 _POD_MAC_PREFIX = b"\x0a\x58"
 """Kubernetes' own prefix for hardware addresses made from pod addresses (kubenet, pkg/util/net)."""
 
@@ -48,14 +52,16 @@ def host_interface_name(namespace: str, pod: str) -> str:
     return "veth" + sha1(f"{namespace}.{pod}".encode(), usedforsecurity=False).hexdigest()[:11]
 
 
-async def attach_pod(*, host_interface: str, pid: int, address: IPv4Address, pod_cidr: IPv4Network) -> None:
+async def attach_pod(*, host_interface: str, pid: int, addresses: Sequence[IPInterface]) -> None:
     """Link a pod to the node whose network namespace the caller is in, as the CNI plugin ptp does.
 
-    The pod gets `eth0` with its address and the network's length, and all its routes lead to the gateway; the node gets
-    the gateway's address on its end of the link and a route to this one address (containernetworking/plugins, ptp.go).
-    pid: of a process in the pod's network namespace. Raises Refused when a link or address is there already.
+    The pod gets `eth0` with its addresses and their networks' lengths, and all its routes lead to the gateways; the
+    node gets the gateways' addresses on its end of the link and routes to these addresses alone
+    (containernetworking/plugins, ptp.go).
+    pid: of a process in the pod's network namespace. addresses: each with its node's pod network; the first, IPv4,
+    gives the link its hardware address. Raises Refused when a link or address is there already.
     """
-    await asyncio.to_thread(_attach_pod, host_interface, pid, address, pod_cidr)
+    await asyncio.to_thread(_attach_pod, host_interface, pid, tuple(addresses))
 
 
 async def detach_pod(host_interface: str) -> None:
@@ -63,19 +69,22 @@ async def detach_pod(host_interface: str) -> None:
     await asyncio.to_thread(_exchange, f"link {host_interface}", [rtnl.delete_link(host_interface)], errno.ENODEV)
 
 
-async def add_address(address: IPv4Address, *, interface: str = steps.UPLINK) -> None:
-    """Give the caller's node an address of its own (/32) and tell the neighbours; no error if it has it already."""
+async def add_address(address: IPAddress, *, interface: str = steps.UPLINK) -> None:
+    """Give the caller's node an address of its own (/32, /128) and tell the neighbours; no error if it has it already.
+
+    The node calls nobody from an IPv6 one: it is deprecated from the start, since the kernel would prefer the newest.
+    """
     await asyncio.to_thread(_set_address, address, interface, present=True)
     await announce(address, interface=interface)
 
 
-async def remove_address(address: IPv4Address, *, interface: str = steps.UPLINK) -> None:
+async def remove_address(address: IPAddress, *, interface: str = steps.UPLINK) -> None:
     """Take such an address away; no error if it is gone already."""
     await asyncio.to_thread(_set_address, address, interface, present=False)
 
 
-async def announce(address: IPv4Address, *, interface: str = steps.UPLINK) -> None:
-    """Tell the neighbours on a link, by gratuitous ARP, that the address is to be found here."""
+async def announce(address: IPAddress, *, interface: str = steps.UPLINK) -> None:
+    """Tell the neighbours on a link, by gratuitous ARP or neighbour advertisement, that the address is here."""
     await asyncio.to_thread(_announce, address, interface)
 
 
@@ -163,7 +172,7 @@ class _Runner:
 
 
 def _set_sysctl(step: steps.Sysctl) -> None:
-    path = Path("/proc/sys", *step.key.split("."))
+    path = _sysctl_path(step.key)
     try:
         if not step.optional or path.exists():
             path.write_text(step.value)
@@ -171,61 +180,76 @@ def _set_sysctl(step: steps.Sysctl) -> None:
         raise _failed(step, str(error.strerror)) from error
 
 
+def _sysctl_path(key: str) -> Path:
+    """Of a kernel parameter of the calling thread's network namespace."""
+    return Path("/proc/sys", *key.split("."))
+
+
 def _failed(step: steps.NetworkStep, why: str) -> FairwayError:
     return Refused(f"{step.command}: {why}")
 
 
-def _attach_pod(host_interface: str, pid: int, address: IPv4Address, pod_cidr: IPv4Network) -> None:
-    gateway = pod_gateway(pod_cidr)
-    mac = (_POD_MAC_PREFIX + address.packed).hex(":")
-    name = f"pod {address} on {host_interface}"
+def _attach_pod(host_interface: str, pid: int, addresses: Sequence[IPInterface]) -> None:
+    mac = (_POD_MAC_PREFIX + addresses[0].packed[-4:]).hex(":")
+    name = f"pod {addresses[0].ip} on {host_interface}"
     pair = rtnl.new_veth(host_interface, peer=POD_LINK, peer_pid=pid, peer_mac=mac, up=True)
     _exchange(name, [pair])
     try:
         link = socket.if_nametoindex(host_interface)
-        _exchange(
-            name,
-            [
-                rtnl.address(link, IPv4Interface(f"{gateway}/32"), present=True),
-                rtnl.route(IPv4Network(f"{address}/32"), link=link),
-            ],
-        )
-        in_network_of(pid, lambda: _route_pod(name, address, pod_cidr, gateway))
+        requests = [request for address in addresses for request in _to_pod(link, address)]
+        _exchange(name, requests)
+        in_network_of(pid, lambda: _route_pod(name, addresses))
     except BaseException:
         _exchange(name, [rtnl.delete_link(host_interface)], errno.ENODEV)
         raise
 
 
-def _route_pod(name: str, address: IPv4Address, pod_cidr: IPv4Network, gateway: IPv4Address) -> None:
+def _to_pod(link: int, address: IPInterface) -> list[rtnl.Request]:
+    """On the node's end of a pod's link."""
+    return [
+        rtnl.address(link, on_link(pod_gateway(address.network)), present=True),
+        rtnl.route(on_link(address.ip).network, link=link),
+    ]
+
+
+def _route_pod(name: str, addresses: Sequence[IPInterface]) -> None:
     link = socket.if_nametoindex(POD_LINK)
-    _exchange(
-        name,
-        [
-            rtnl.set_link(POD_LINK, up=True),
-            rtnl.address(link, IPv4Interface(f"{address}/{pod_cidr.prefixlen}"), present=True, prefix_route=False),
-            rtnl.route(IPv4Network(f"{gateway}/32"), link=link, source=address),
-            rtnl.route(pod_cidr, via=gateway, link=link, source=address),
-            rtnl.route(_ANY, via=gateway, link=link),
-        ],
-    )
+    if any(address.version == 6 for address in addresses):
+        _call(name, lambda: [_sysctl_path(key).write_text(value) for key, value in _POD_SYSCTLS.items()])
+    requests = [rtnl.set_link(POD_LINK, up=True)]
+    for address in addresses:
+        gateway = pod_gateway(address.network)
+        requests += [
+            rtnl.address(link, address, present=True, prefix_route=False),
+            rtnl.route(on_link(gateway).network, link=link, source=address.ip),
+            rtnl.route(address.network, via=gateway, link=link, source=address.ip),
+            rtnl.route(_ANY[address.version], via=gateway, link=link),
+        ]
+    _exchange(name, requests)
 
 
-def _set_address(address: IPv4Address, interface: str, *, present: bool) -> None:
+def _set_address(address: IPAddress, interface: str, *, present: bool) -> None:
     name = f"address {address} on {interface}"
     link = _call(name, lambda: socket.if_nametoindex(interface))
-    request = rtnl.address(link, IPv4Interface(f"{address}/32"), present=present)
+    request = rtnl.address(link, on_link(address), present=present, preferred=False)
     _exchange(name, [request], errno.EEXIST if present else errno.EADDRNOTAVAIL)
 
 
-def _announce(address: IPv4Address, interface: str) -> None:
+def _announce(address: IPAddress, interface: str) -> None:
     def send() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as link:
             link.bind((interface, 0))
             mac = link.getsockname()[4]
-            link.send(announcement(mac, address))
-            link.send(unasked_reply(mac, address))
+            for frame in _announcements(mac, address):
+                link.send(frame)
 
     _call(f"address {address} on {interface}", send)
+
+
+def _announcements(mac: bytes, address: IPAddress) -> tuple[bytes, ...]:
+    if isinstance(address, IPv4Address):
+        return announcement(mac, address), unasked_reply(mac, address)
+    return (advertisement(mac, address),)
 
 
 def _exchange(name: str, requests: list[rtnl.Request], *ignore: int) -> None:

@@ -11,7 +11,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +18,8 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from fairway.base.addresses import IPAddress, IPInterface, IPNetwork
 
 _RTM_NEWLINK, _RTM_DELLINK = 16, 17
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
@@ -30,6 +31,7 @@ _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
 _RTN_UNICAST = 1
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _NUD_PERMANENT = 0x80
+_FOREVER = 0xFFFFFFFF
 _IFF_UP = 1
 """linux/rtnetlink.h, linux/if_addr.h, linux/neighbour.h, linux/if.h"""
 
@@ -46,6 +48,8 @@ _ERROR = struct.Struct("=iIHHII")
 
 _ATTRIBUTE = struct.Struct("=HH")
 _CHUNK = 1 << 16
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class RtnlError(Exception):
@@ -112,24 +116,29 @@ def set_link(name: str, *, up: bool) -> Request:
     return _encode(ifinfmsg, _RTM_NEWLINK, 0, flags=flags, change=_IFF_UP, attrs=[("IFLA_IFNAME", name)])
 
 
-def address(link: int, value: IPv4Interface | IPv6Interface, *, present: bool, prefix_route: bool = True) -> Request:
+def address(
+    link: int, value: IPInterface, *, present: bool, prefix_route: bool = True, preferred: bool = True
+) -> Request:
     """Give the link of that index an address, or take it away. prefix_route: let the kernel add its network's route.
 
-    An address of IPv6 is there at once: nobody is asked whether it is another's too.
+    An IPv6 address is there at once: nobody else has it, so it is not asked for first (RFC 4862, section 5.4).
+    preferred: of IPv6, whether the kernel may choose it for what the machine sends of its own accord (section 5.5.4).
     """
     attributes: list[tuple[str, Any]] = [("IFA_LOCAL", str(value.ip)), ("IFA_ADDRESS", str(value.ip))]
-    if isinstance(value, IPv4Interface) and value.network.prefixlen < 31:
+    flags = 0 if prefix_route else _IFA_F_NOPREFIXROUTE
+    if value.version == 6:
+        flags |= _IFA_F_NODAD
+        if not preferred:
+            attributes.append(("IFA_CACHEINFO", {"ifa_preferred": 0, "ifa_valid": _FOREVER}))
+    elif value.network.prefixlen < 31:
         attributes.append(("IFA_BROADCAST", str(value.network.broadcast_address)))
-    flags = _IFA_F_NODAD if isinstance(value, IPv6Interface) else 0
-    if not prefix_route:
-        flags |= _IFA_F_NOPREFIXROUTE
     if flags:
         attributes.append(("IFA_FLAGS", flags))
     return _encode(
         ifaddrmsg,
         _RTM_NEWADDR if present else _RTM_DELADDR,
         _creating(present),
-        family=_family(value),
+        family=_FAMILIES[value.version],
         prefixlen=value.network.prefixlen,
         index=link,
         attrs=attributes,
@@ -137,11 +146,11 @@ def address(link: int, value: IPv4Interface | IPv6Interface, *, present: bool, p
 
 
 def route(
-    destination: IPv4Network | IPv6Network,
+    destination: IPNetwork,
     *,
-    via: IPv4Address | IPv6Address | None = None,
+    via: IPAddress | None = None,
     link: int | None = None,
-    source: IPv4Address | IPv6Address | None = None,
+    source: IPAddress | None = None,
     present: bool = True,
 ) -> Request:
     """A route of the main table through a neighbour, or straight to a link; or its removal."""
@@ -158,7 +167,7 @@ def route(
         rtmsg,
         _RTM_NEWROUTE if present else _RTM_DELROUTE,
         _creating(present),
-        family=_family(destination),
+        family=_FAMILIES[destination.version],
         dst_len=destination.prefixlen,
         table=_RT_TABLE_MAIN,
         proto=_RTPROT_STATIC,
@@ -168,13 +177,13 @@ def route(
     )
 
 
-def neighbour(link: int, host: IPv4Address | IPv6Address, mac: str) -> Request:
+def neighbour(link: int, host: IPAddress, mac: str) -> Request:
     """Let the link know for good where a host beside it is, so that nobody has to be asked."""
     return _encode(
         ndmsg,
         _RTM_NEWNEIGH,
         _creating(True),
-        family=_family(host),
+        family=_FAMILIES[host.version],
         ifindex=link,
         state=_NUD_PERMANENT,
         attrs=[("NDA_DST", str(host)), ("NDA_LLADDR", mac)],
@@ -232,10 +241,6 @@ def _create_link(
     flags = _IFF_UP if up else 0
     attrs = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", info), *attributes]
     return _encode(ifinfmsg, _RTM_NEWLINK, _creating(True), flags=flags, change=flags, attrs=attrs)
-
-
-def _family(value: IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> int:
-    return socket.AF_INET if value.version == 4 else socket.AF_INET6
 
 
 def _creating(present: bool) -> int:

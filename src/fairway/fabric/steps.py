@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 
+from fairway.base.addresses import IPAddress, IPInterface, IPNetwork, on_link, parse_network
 from fairway.fabric.protocol import HostKind, HostSpec
 from fairway.fabric.topology import ClientSpec, NodeSpec, Topology
 
@@ -18,7 +19,7 @@ BRIDGE = "fairway0"
 UPLINK = "eth0"
 """A host's link to the bridge, named as in a container."""
 
-_ANY = IPv4Network("0.0.0.0/0")
+_ANY = {4: parse_network("0.0.0.0/0"), 6: parse_network("::/0")}
 
 _ROOT_SYSCTLS = (
     # Without a route out, forwarding is what makes an address elsewhere "unreachable" at once, not a time-out.
@@ -40,6 +41,19 @@ _NODE_SYSCTLS = (
     ("net.ipv4.conf.all.send_redirects", "0", "1"),
     ("net.ipv4.conf.default.send_redirects", "0", "1"),
 )
+_IPV6_SYSCTLS = (
+    # Whatever a machine's own links are told: these are others. The settings of `default` are those of links yet to
+    # come (ip-sysctl.rst).
+    ("net.ipv6.conf.all.disable_ipv6", "0", "0"),
+    # Every address here is given once, and to be used at once: nobody is asked whether it is taken, also not for the
+    # link-local ones, from which neighbours are asked for.
+    ("net.ipv6.conf.default.accept_dad", "0", "1"),
+    # No router advertises, and a neighbour's shorter way would lead past the node that has to translate the reply.
+    ("net.ipv6.conf.default.accept_ra", "0", "1"),
+    ("net.ipv6.conf.all.accept_redirects", "0", "1"),
+    ("net.ipv6.conf.default.accept_redirects", "0", "1"),
+)
+_IPV6_FORWARDING = (("net.ipv6.conf.all.forwarding", "1", "0"),)
 _CONNTRACK_SYSCTLS = (
     # Events with or without a listener that the kernel has noticed (nf_conntrack-sysctl.rst). Where conntrack is a
     # module there is no such parameter before the first rule that needs it.
@@ -166,12 +180,13 @@ class Address:
 
     host: str
     link: str
-    address: IPv4Interface
+    address: IPInterface
     present: bool = True
 
     @property
     def command(self) -> str:
-        return f"{_ip(self.host)} address {_verb(self.present)} {self.address} dev {self.link}"
+        nodad = " nodad" if self.address.version == 6 and self.present else ""
+        return f"{_ip(self.host)} address {_verb(self.present)} {self.address} dev {self.link}{nodad}"
 
     @property
     def undo(self) -> Address:
@@ -183,14 +198,15 @@ class Route:
     """A route to a network through a neighbour, or its removal."""
 
     host: str
-    destination: IPv4Network
-    via: IPv4Address
+    destination: IPNetwork
+    via: IPAddress
     present: bool = True
 
     @property
     def command(self) -> str:
-        destination = "default" if self.destination == _ANY else str(self.destination)
-        return f"{_ip(self.host)} route {_verb(self.present)} {destination} via {self.via}"
+        destination = str(self.destination) if self.destination.prefixlen else "default"
+        family = " -6" if self.destination.version == 6 else ""
+        return f"{_ip(self.host)}{family} route {_verb(self.present)} {destination} via {self.via}"
 
     @property
     def undo(self) -> Route:
@@ -233,7 +249,7 @@ def resolve(topology: Topology, *, node_visible: Sequence[str] = ()) -> tuple[St
     return (
         *(_create(machine, hosts, node_visible) for machine in topology.machines),
         *_root_steps(topology),
-        *(step for node in topology.nodes for step in _node_sysctls(node.name)),
+        *(step for machine in topology.machines for step in _machine_sysctls(machine, topology)),
         *(_veth(index, machine) for index, machine in enumerate(topology.machines)),
         *(step for machine in topology.machines for step in _machine_steps(machine, topology)),
     )
@@ -247,7 +263,7 @@ def undo(steps: Iterable[Step]) -> tuple[Step, ...]:
 def hosts_file(topology: Topology) -> str:
     """/etc/hosts of every node and client: loopback, and all of them by name."""
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{machine.address}\t{machine.name}" for machine in topology.machines]
+    lines += [f"{address}\t{machine.name}" for machine in topology.machines for address in machine.addresses]
     return "\n".join(lines) + "\n"
 
 
@@ -274,12 +290,15 @@ def _create(machine: NodeSpec | ClientSpec, hosts: str, node_visible: Sequence[s
 
 
 def _root_steps(topology: Topology) -> tuple[NetworkStep, ...]:
+    ipv4, *ipv6 = (on_link(ranges.gateway, ranges.network.prefixlen) for ranges in topology.ranges)
     return (
         *_sysctls(ROOT, _ROOT_SYSCTLS),
+        *(_sysctls(ROOT, (*_IPV6_SYSCTLS, *_IPV6_FORWARDING)) if ipv6 else ()),
         *_sysctls(ROOT, _BRIDGE_SYSCTLS, optional=True),
         AddBridge(name=BRIDGE, mac=mac_of(topology.gateway)),
-        Address(host=ROOT, link=BRIDGE, address=_on(topology.gateway, topology)),
+        Address(host=ROOT, link=BRIDGE, address=ipv4),
         SetLink(host=ROOT, name=BRIDGE),
+        *(Address(host=ROOT, link=BRIDGE, address=address) for address in ipv6),
     )
 
 
@@ -291,21 +310,33 @@ def _veth(index: int, machine: NodeSpec | ClientSpec) -> AddVeth:
 
 def _machine_steps(machine: NodeSpec | ClientSpec, topology: Topology) -> tuple[NetworkStep, ...]:
     name = machine.name
-    to_pods = tuple(
-        Route(host=name, destination=other.pod_cidr, via=other.address)
-        for other in topology.nodes
-        if isinstance(machine, NodeSpec) and other != machine
+    ipv4, *ipv6 = (
+        on_link(address, ranges.network.prefixlen)
+        for address, ranges in zip(machine.addresses, topology.ranges, strict=True)
     )
     return (
-        Address(host=name, link=UPLINK, address=_on(machine.address, topology)),
+        Address(host=name, link=UPLINK, address=ipv4),
         SetLink(host=name, name=UPLINK),
-        Route(host=name, destination=_ANY, via=topology.gateway),
-        *to_pods,
+        # The network's route, which others lead through, comes with an IPv6 address only where the link is up.
+        *(Address(host=name, link=UPLINK, address=address) for address in ipv6),
+        *(Route(host=name, destination=_ANY[ranges.family], via=ranges.gateway) for ranges in topology.ranges),
+        *(
+            Route(host=name, destination=pods, via=address)
+            for other in topology.nodes
+            if isinstance(machine, NodeSpec) and other != machine
+            for address, pods in zip(other.addresses, other.pod_cidrs, strict=True)
+        ),
     )
 
 
-def _node_sysctls(name: str) -> tuple[Sysctl, ...]:
-    return (*_sysctls(name, _NODE_SYSCTLS), *_sysctls(name, _CONNTRACK_SYSCTLS, optional=True))
+def _machine_sysctls(machine: NodeSpec | ClientSpec, topology: Topology) -> tuple[Sysctl, ...]:
+    name, is_node, dual = machine.name, isinstance(machine, NodeSpec), topology.ipv6 is not None
+    return (
+        *_sysctls(name, _NODE_SYSCTLS if is_node else ()),
+        *_sysctls(name, _IPV6_SYSCTLS if dual else ()),
+        *_sysctls(name, _IPV6_FORWARDING if dual and is_node else ()),
+        *_sysctls(name, _CONNTRACK_SYSCTLS if is_node else (), optional=True),
+    )
 
 
 def _sysctls(host: str, settings: Iterable[tuple[str, str, str]], *, optional: bool = False) -> tuple[Sysctl, ...]:
@@ -313,10 +344,6 @@ def _sysctls(host: str, settings: Iterable[tuple[str, str, str]], *, optional: b
         Sysctl(host=host, key=key, value=value, otherwise=otherwise, optional=optional)
         for key, value, otherwise in settings
     )
-
-
-def _on(address: IPv4Address, topology: Topology) -> IPv4Interface:
-    return IPv4Interface(f"{address}/{topology.network.prefixlen}")
 
 
 def _ip(host: str) -> str:

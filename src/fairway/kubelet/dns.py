@@ -23,7 +23,7 @@ class ClusterDns:
     nameservers: tuple[str, ...] = ()
 
 
-def hosts_file(pod: PodSpec, pod_ip: str, *, domain: str) -> str:
+def hosts_file(pod: PodSpec, pod_ips: Iterable[str], *, domain: str) -> str:
     """The pod's own name, localhost, and the aliases of its spec."""
     names = [pod.hostname]
     if pod.subdomain:
@@ -36,7 +36,7 @@ def hosts_file(pod: PodSpec, pod_ip: str, *, domain: str) -> str:
         "fe00::0\tip6-mcastprefix",
         "fe00::1\tip6-allnodes",
         "fe00::2\tip6-allrouters",
-        f"{pod_ip}\t" + "\t".join(names),
+        *(f"{pod_ip}\t" + "\t".join(names) for pod_ip in pod_ips),
     ]
     if pod.host_aliases:
         lines += ["", "# Entries added by HostAliases."]

@@ -7,7 +7,7 @@ earlier ones as `$(NAME)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairway.api.types import Object
@@ -31,8 +31,11 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
-def field_value(pod: Object, path: str, *, pod_ip: str, host_ip: str) -> str:
-    """What a fieldRef names; "" for a field that has no value, as a downward API variable then has."""
+def field_value(pod: Object, path: str, *, pod_ips: Sequence[str], host_ips: Sequence[str]) -> str:
+    """What a fieldRef names; "" for a field that has no value, as a downward API variable then has.
+
+    pod_ips, host_ips: the primary one first.
+    """
     metadata: Mapping[str, Any] = pod["metadata"]
     if match := _SUBSCRIPT.fullmatch(path):
         return str((metadata.get(match[1]) or {}).get(match[2], ""))
@@ -43,10 +46,10 @@ def field_value(pod: Object, path: str, *, pod_ip: str, host_ip: str) -> str:
         "metadata.uid": metadata.get("uid"),
         "spec.nodeName": spec.get("nodeName"),
         "spec.serviceAccountName": spec.get("serviceAccountName"),
-        "status.hostIP": host_ip,
-        "status.hostIPs": host_ip,
-        "status.podIP": pod_ip,
-        "status.podIPs": pod_ip,
+        "status.hostIP": host_ips[0],
+        "status.hostIPs": ",".join(host_ips),
+        "status.podIP": pod_ips[0],
+        "status.podIPs": ",".join(pod_ips),
     }
     return str(values.get(path) or "")
 
@@ -102,8 +105,8 @@ def container_environment(
     *,
     services: Iterable[Object],
     image_env: Mapping[str, str],
-    pod_ip: str,
-    host_ip: str,
+    pod_ips: Sequence[str],
+    host_ips: Sequence[str],
 ) -> dict[str, str]:
     """Everything in a container's environment; a variable of the pod's spec wins over all others."""
     result = {"PATH": PATH, "HOME": HOME, "HOSTNAME": pod.hostname, **({"TERM": "xterm"} if container.tty else {})}
@@ -111,7 +114,7 @@ def container_environment(
     known = service_environment(services, pod.key.namespace, links=pod.service_links)
     for variable in container.env:
         if variable.field_path:
-            value = field_value(obj, variable.field_path, pod_ip=pod_ip, host_ip=host_ip)
+            value = field_value(obj, variable.field_path, pod_ips=pod_ips, host_ips=host_ips)
         else:
             value = expand(variable.value, known)
         known[variable.name] = value

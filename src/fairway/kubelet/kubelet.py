@@ -16,7 +16,7 @@ from fairway.fabric.spawner import Spawner
 from fairway.kubelet.config import KubeletConfig
 from fairway.kubelet.events import Recorder
 from fairway.kubelet.images import Catalogue, lab_catalogue
-from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.lifecycle import Waiting
 from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.masquerade import ensure_masquerade
@@ -164,8 +164,8 @@ class Kubelet:
         config = self._config
         context = tls_context(config.tls_cert, config.tls_key, config.client_ca)
         credentials = load_kubeconfig(config.kubeconfig)
-        if config.pod_network is not None:
-            await ensure_masquerade(config.pod_network, config.mode)
+        for network in config.pod_networks:
+            await ensure_masquerade(network, config.mode)
         async with AsyncExitStack() as stack:
             spawner = await Spawner.connect(config.spawner)
             stack.push_async_callback(spawner.close)
@@ -175,16 +175,18 @@ class Kubelet:
             services: Informer[Object] = Informer(
                 client,
                 SERVICES,
-                on_change=lambda _: holder.want(held_addresses(services.objects.values(), config.node_name)),
+                on_change=lambda _: holder.want(
+                    held_addresses(services.objects.values(), config.node_name, config.families)
+                ),
             )
             logs = PodLogs(config.log_dir)
             recorder = Recorder(client, config.node_name)
             runtime = Runtime(
                 spawner,
-                NodeNetwork(config.pod_cidr),
-                PodAddresses(config.pod_cidr, last=config.last_pod_address),
+                NodeNetwork(),
+                PodNetworks.of(config.pod_cidrs, last=config.last_pod_addresses),
                 logs,
-                node_address=config.address,
+                node_addresses=config.addresses,
                 dns=config.dns,
                 hidden=config.hidden,
                 services=services.objects.values,
@@ -195,7 +197,7 @@ class Kubelet:
                 prober=prober,
                 recorder=recorder,
                 catalogue=self._catalogue,
-                node_address=str(config.address),
+                node_addresses=[str(address) for address in config.addresses],
             )
             registration = Registration(client, config, read_machine())
             async with asyncio.TaskGroup() as group:

@@ -80,13 +80,13 @@ class ContainerRecord:
 class PodRecord:
     """A pod as it is now.
 
-    sandbox: it has its namespaces and its link now. address: its address, kept when the sandbox is gone.
+    sandbox: it has its namespaces and its link now. addresses: its addresses, kept when the sandbox is gone.
     blocked: why it cannot be started (its containers' waiting state). containers: by name, init containers too.
     """
 
     started_at: float
     sandbox: bool = False
-    address: str = ""
+    addresses: tuple[str, ...] = ()
     blocked: Waiting | None = None
     containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
 

@@ -10,8 +10,9 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from ipaddress import IPv4Network
+from dataclasses import dataclass
 
+from fairway.base.addresses import Family, IPNetwork
 from fairway.base.errors import Refused, Unsupported
 from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.expressions import (
@@ -26,6 +27,7 @@ from fairway.netlink.expressions import (
 )
 from fairway.netlink.nftables import (
     NFPROTO_IPV4,
+    NFPROTO_IPV6,
     ChainInfo,
     Hook,
     Request,
@@ -45,8 +47,6 @@ _CHAIN_NAME = "postrouting"
 _PRIORITY = 110
 """After kube-proxy's and the agent's postrouting (NF_IP_PRI_NAT_SRC, 100), whose marks are for them to clear."""
 
-_SADDR_OFFSET, _DADDR_OFFSET, _ADDRESS_LENGTH = 12, 16, 4
-"""Of the IPv4 header."""
 _RTN_LOCAL = 2
 """linux/rtnetlink.h: the address is this machine's."""
 
@@ -60,14 +60,32 @@ _WAIT = ("-w", "5")
 """Seconds to wait for xtables' lock, as kube-proxy does (pkg/util/iptables)."""
 
 
-def jump(pod_network: IPv4Network) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What differs between families. saddr, daddr, length: in bytes, of the addresses in the header."""
+
+    protocol: int
+    saddr: int
+    daddr: int
+    length: int
+    iptables: str
+
+
+_WORDS = {
+    Family.IPV4: _Words(NFPROTO_IPV4, saddr=12, daddr=16, length=4, iptables="iptables"),
+    Family.IPV6: _Words(NFPROTO_IPV6, saddr=8, daddr=24, length=16, iptables="ip6tables"),
+}
+"""RFC 791, section 3.1; RFC 8200, section 3."""
+
+
+def jump(pod_network: IPNetwork) -> tuple[str, ...]:
     """The rule of POSTROUTING, as iptables takes it after -A or -C."""
     words = "-m addrtype ! --dst-type LOCAL -m comment --comment"
     return ("POSTROUTING", "-s", str(pod_network), *words.split(), "pods to where they are not known", "-j", CHAIN)
 
 
-def chain(pod_network: IPv4Network) -> str:
-    """Input of `iptables-restore --noflush`: the chain, made or made anew."""
+def chain(pod_network: IPNetwork) -> str:
+    """Input of `iptables-restore --noflush`, or of ip6tables-restore: the chain, made or made anew."""
     return "\n".join(
         (
             "*nat",
@@ -79,8 +97,8 @@ def chain(pod_network: IPv4Network) -> str:
     )
 
 
-async def ensure_masquerade(pod_network: IPv4Network, mode: Mode) -> None:
-    """Put the rules in this network namespace, each once however often it is called.
+async def ensure_masquerade(pod_network: IPNetwork, mode: Mode) -> None:
+    """Put the rules of the network's family in this network namespace, each once however often it is called.
 
     mode: the node's, so that a node of mode nftables needs no iptables. Raises Unsupported for what the machine lacks,
     Refused, with its words, where iptables or the kernel refuses.
@@ -91,35 +109,41 @@ async def ensure_masquerade(pod_network: IPv4Network, mode: Mode) -> None:
         await _put_chain(pod_network)
 
 
-def table(pod_network: IPv4Network) -> list[Request]:
+def table(pod_network: IPNetwork) -> list[Request]:
     """The transaction of mode nftables: the table, made or made anew."""
     chain = ChainInfo(TABLE, _CHAIN_NAME, int(Hook.POSTROUTING), _PRIORITY, kind="nat")
     comment = comment_record("to those who do not know it a pod is its node")
+    protocol = _words(pod_network).protocol
     return [
-        new_table(NFPROTO_IPV4, TABLE),
-        delete_table(NFPROTO_IPV4, TABLE),  # which must be there to be deleted
-        new_table(NFPROTO_IPV4, TABLE, comment_record("pods to the world outside, written by fairway")),
-        new_chain(NFPROTO_IPV4, chain),
-        new_rule(NFPROTO_IPV4, TABLE, _CHAIN_NAME, _rule(pod_network), comment),
+        new_table(protocol, TABLE),
+        delete_table(protocol, TABLE),  # which must be there to be deleted
+        new_table(protocol, TABLE, comment_record("pods to the world outside, written by fairway")),
+        new_chain(protocol, chain),
+        new_rule(protocol, TABLE, _CHAIN_NAME, _rule(pod_network), comment),
     ]
 
 
-def _rule(pod_network: IPv4Network) -> tuple[Expression, ...]:
+def _words(network: IPNetwork) -> _Words:
+    return _WORDS[Family(network.version)]
+
+
+def _rule(pod_network: IPNetwork) -> tuple[Expression, ...]:
     return (
-        *_in_network(pod_network, _SADDR_OFFSET, CmpOp.EQ),
-        *_in_network(pod_network, _DADDR_OFFSET, CmpOp.NEQ),
+        *_in_network(pod_network, _words(pod_network).saddr, CmpOp.EQ),
+        *_in_network(pod_network, _words(pod_network).daddr, CmpOp.NEQ),
         FibType(source=False),
         Cmp(CmpOp.NEQ, _RTN_LOCAL.to_bytes(4, sys.byteorder)),
         Masquerade(),
     )
 
 
-def _in_network(network: IPv4Network, offset: int, op: CmpOp) -> tuple[Expression, ...]:
-    mask = Bitwise(network.netmask.packed, bytes(_ADDRESS_LENGTH))
-    return Payload(PayloadBase.NETWORK, offset, _ADDRESS_LENGTH), mask, Cmp(op, network.network_address.packed)
+def _in_network(network: IPNetwork, offset: int, op: CmpOp) -> tuple[Expression, ...]:
+    length = _words(network).length
+    mask = Bitwise(network.netmask.packed, bytes(length))
+    return Payload(PayloadBase.NETWORK, offset, length), mask, Cmp(op, network.network_address.packed)
 
 
-def _put_table(pod_network: IPv4Network) -> None:
+def _put_table(pod_network: IPNetwork) -> None:
     try:
         with NetlinkSocket() as kernel:
             kernel.commit(table(pod_network))
@@ -127,12 +151,13 @@ def _put_table(pod_network: IPv4Network) -> None:
         raise Refused(f"nf_tables: {error}") from error
 
 
-async def _put_chain(pod_network: IPv4Network) -> None:
-    await _run(("iptables-restore", *_WAIT, "--noflush"), stdin=chain(pod_network))
+async def _put_chain(pod_network: IPNetwork) -> None:
+    iptables = _words(pod_network).iptables
+    await _run((f"{iptables}-restore", *_WAIT, "--noflush"), stdin=chain(pod_network))
     rule = jump(pod_network)
-    code, _ = await _call(("iptables", *_WAIT, "-t", "nat", "-C", *rule))
+    code, _ = await _call((iptables, *_WAIT, "-t", "nat", "-C", *rule))
     if code:
-        await _run(("iptables", *_WAIT, "-t", "nat", "-A", *rule))
+        await _run((iptables, *_WAIT, "-t", "nat", "-A", *rule))
 
 
 async def _run(argv: Sequence[str], *, stdin: str = "") -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Sequence
 
 from fairway.api.types import Key
+from fairway.base.addresses import IPAddress, IPInterface, on_link, parse_address
 from fairway.base.errors import Refused
 from fairway.fabric.network import add_address, attach_pod, detach_pod, host_interface_name, remove_address
 from fairway.fabric.steps import UPLINK
 
 _RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 22, 2, 3
 _NLM_F_REQUEST_DUMP = 0x301
-_IFA_LOCAL = 2
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
 """linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h"""
 
@@ -22,15 +23,12 @@ _HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI
 class NodeNetwork:
     """Links pods to the node whose network namespace this process is in."""
 
-    def __init__(self, pod_cidr: IPv4Network) -> None:
-        self._pod_cidr = pod_cidr
-
-    async def attach(self, pod: Key, pid: int, address: IPv4Address) -> None:
-        """A link between the node and the network namespace of process `pid`, with the address. Raises Refused."""
+    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
+        """A link between the node and the network namespace of process `pid`, with the addresses. Raises Refused."""
         interface = host_interface_name(pod.namespace, pod.name)
 
         async def link() -> None:
-            await attach_pod(host_interface=interface, pid=pid, address=address, pod_cidr=self._pod_cidr)
+            await attach_pod(host_interface=interface, pid=pid, addresses=addresses)
 
         try:
             await link()
@@ -45,34 +43,35 @@ class NodeNetwork:
 
 
 class NodeAddresses:
-    """Load balancer addresses on the node's own link: those of a single host (/32), which its own is not."""
+    """Load balancer addresses on the node's own link: those of a single host (/32, /128), which its own are not."""
 
-    async def held(self) -> frozenset[IPv4Address]:
+    async def held(self) -> frozenset[IPAddress]:
         """Those that are there now. Raises Refused."""
         try:
             found = link_addresses(socket.if_nametoindex(UPLINK))
         except OSError as error:
             raise Refused(f"addresses on {UPLINK}: {error}") from error
-        return frozenset(address.ip for address in found if address.network.prefixlen == 32)
+        return frozenset(address.ip for address in found if address.network.prefixlen == address.max_prefixlen)
 
-    async def add(self, address: IPv4Address) -> None:
+    async def add(self, address: IPAddress) -> None:
         """Have the address, and tell the neighbours. Raises Refused."""
         await add_address(address)
 
-    async def remove(self, address: IPv4Address) -> None:
+    async def remove(self, address: IPAddress) -> None:
         """Have it no more; no error when it is gone. Raises Refused."""
         await remove_address(address)
 
 
-def link_addresses(index: int) -> list[IPv4Interface]:
-    """The IPv4 addresses of a link in this process's network namespace. Raises OSError."""
+def link_addresses(index: int) -> list[IPInterface]:
+    """The IPv4 and IPv6 addresses of a link in this process's network namespace. Raises OSError."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     length = _HEADER.size + _IFADDRMSG.size
     with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as route:
         route.send(
-            _HEADER.pack(length, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0) + _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+            _HEADER.pack(length, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0)
+            + _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         )
-        found: list[IPv4Interface] = []
+        found: list[IPInterface] = []
         while True:
             data = route.recv(1 << 16)
             at = 0
@@ -87,13 +86,16 @@ def link_addresses(index: int) -> list[IPv4Interface]:
                 at += (size + 3) & ~3
 
 
-def _address(body: bytes, index: int) -> list[IPv4Interface]:
-    """The local address in an RTM_NEWADDR, if it is one of that link."""
-    _, prefix, _, _, link = _IFADDRMSG.unpack_from(body)
+def _address(body: bytes, index: int) -> list[IPInterface]:
+    """The local address in an RTM_NEWADDR, if it is one of that link; IPv6 tells IFA_LOCAL of tunnels only."""
+    family, prefix, _, _, link = _IFADDRMSG.unpack_from(body)
+    if link != index or family not in (socket.AF_INET, socket.AF_INET6):
+        return []
+    found: dict[int, bytes] = {}
     at = _IFADDRMSG.size
-    while link == index and at < len(body):
+    while at < len(body):
         size, kind = _ATTRIBUTE.unpack_from(body, at)
-        if kind == _IFA_LOCAL:
-            return [IPv4Interface((body[at + _ATTRIBUTE.size : at + size], prefix))]
+        found[kind] = body[at + _ATTRIBUTE.size : at + size]
         at += (size + 3) & ~3
-    return []
+    packed = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
+    return [] if packed is None else [on_link(parse_address(socket.inet_ntop(family, packed)), prefix)]

@@ -69,7 +69,8 @@ def node_object(config: KubeletConfig, machine: Machine, now: float) -> Object:
         "kubernetes.io/os": "linux",
         **config.labels,
     }
-    spec: Object = {"podCIDR": str(config.pod_cidr), "podCIDRs": [str(config.pod_cidr)]}
+    cidrs = [str(cidr) for cidr in config.pod_cidrs]
+    spec: Object = {"podCIDR": cidrs[0], "podCIDRs": cidrs}
     if config.taints:
         spec["taints"] = [
             {"key": taint.key, **({"value": taint.value} if taint.value else {}), "effect": taint.effect}
@@ -102,7 +103,7 @@ def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, 
     }
     return {
         "addresses": [
-            {"type": "InternalIP", "address": str(config.address)},
+            *({"type": "InternalIP", "address": str(address)} for address in config.addresses),
             {"type": "Hostname", "address": config.node_name},
         ],
         "allocatable": resources,
@@ -132,6 +133,11 @@ def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, 
             "systemUUID": machine.machine_id,
         },
     }
+
+
+REPLACE = {"$patch": "replace"}
+"""An element of a strategic merge patch's list: it is the whole list. Addresses merge by their type, and a node may
+have two of one (`pkg/util/node` PatchNodeStatus)."""
 
 
 def lease_object(node_name: str, node_uid: str, now: float) -> Object:

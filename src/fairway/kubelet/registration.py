@@ -105,7 +105,7 @@ class Registration:
         await self._client.patch(
             NODES,
             self._config.node_name,
-            {"status": status},
+            {"status": {**status, "addresses": [*status["addresses"], node.REPLACE]}},
             content_type=STRATEGIC_MERGE_PATCH,
             subresource="status",
         )

@@ -8,11 +8,11 @@ import secrets
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
 
 from fairway.api.types import Key, Object
+from fairway.base.addresses import IPAddress, IPInterface
 from fairway.base.errors import Refused, Retry
 from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
@@ -20,7 +20,7 @@ from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
 from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
 from fairway.kubelet.environment import container_environment, expanded_argv
 from fairway.kubelet.images import Image
-from fairway.kubelet.ipam import PodAddresses
+from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.pod import ContainerSpec, PodSpec
 
@@ -70,8 +70,8 @@ class Spawner(Protocol):
 class PodNetwork(Protocol):
     """Links pods to the node."""
 
-    async def attach(self, pod: Key, pid: int, address: IPv4Address) -> None:
-        """Give the network namespace of process `pid` a link to this node and the address. All or nothing."""
+    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
+        """Give the network namespace of process `pid` a link to this node and the addresses. All or nothing."""
 
     async def detach(self, pod: Key) -> None:
         """Take the node's end away; no error when it has gone with the pod's."""
@@ -83,11 +83,11 @@ class StartError(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A pod's namespaces. host: its name among the lab's hosts."""
+    """A pod's namespaces. host: its name among the lab's hosts. addresses: the primary one first."""
 
     host: str
     pid: int
-    address: IPv4Address
+    addresses: tuple[IPAddress, ...]
     uid: str
 
 
@@ -151,10 +151,10 @@ class Runtime:
         self,
         spawner: Spawner,
         network: PodNetwork,
-        addresses: PodAddresses,
+        addresses: PodNetworks,
         logs: PodLogs,
         *,
-        node_address: IPv4Address,
+        node_addresses: Sequence[IPAddress],
         dns: ClusterDns,
         hidden: tuple[str, ...],
         services: Callable[[], Iterable[Object]],
@@ -164,7 +164,7 @@ class Runtime:
         self._network = network
         self._addresses = addresses
         self._logs = logs
-        self._node_address = node_address
+        self._node_addresses = tuple(node_addresses)
         self._dns = dns
         self._hidden = hidden
         self._services = services
@@ -172,24 +172,25 @@ class Runtime:
     async def create_sandbox(self, pod: PodSpec) -> Sandbox:
         """Namespaces, files and link. Raises FairwayError with nothing left behind."""
         owner = f"{pod.key}/{pod.uid}"
-        address = self._addresses.allocate(owner)
+        links = self._addresses.allocate(owner)
+        addresses = tuple(link.ip for link in links)
         try:
-            host = await self._create_host(pod, address, owner)
+            host = await self._create_host(pod, addresses, owner)
             try:
-                await self._network.attach(pod.key, host.pid, address)
+                await self._network.attach(pod.key, host.pid, links)
             except BaseException:
                 await self._spawner.remove_host(host.name)
                 raise
         except BaseException:
-            self._addresses.release(address, owner)
+            self._addresses.release(addresses, owner)
             raise
-        return Sandbox(host=host.name, pid=host.pid, address=address, uid=pod.uid)
+        return Sandbox(host=host.name, pid=host.pid, addresses=addresses, uid=pod.uid)
 
-    async def _create_host(self, pod: PodSpec, address: IPv4Address, owner: str) -> HostRecord:
+    async def _create_host(self, pod: PodSpec, addresses: Sequence[IPAddress], owner: str) -> HostRecord:
         """Under the pod's own name, so that a person can say it; with a part of the uid when another has that name."""
         node_resolv_conf = _read_or_empty(Path("/etc/resolv.conf"))
         files = {
-            "/etc/hosts": hosts_file(pod, str(address), domain=self._dns.domain),
+            "/etc/hosts": hosts_file(pod, map(str, addresses), domain=self._dns.domain),
             "/etc/resolv.conf": resolv_conf(pod, self._dns, node_resolv_conf),
         }
 
@@ -217,7 +218,7 @@ class Runtime:
             await self._spawner.remove_host(sandbox.host)
         except Refused:  # it is gone already
             pass
-        self._addresses.release(sandbox.address, f"{pod.key}/{pod.uid}")
+        self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
 
     async def start(
         self, pod: PodSpec, obj: Object, sandbox: Sandbox, container: ContainerSpec, image: Image, run: int
@@ -229,8 +230,8 @@ class Runtime:
             obj,
             services=self._services(),
             image_env=image.env,
-            pod_ip=str(sandbox.address),
-            host_ip=str(self._node_address),
+            pod_ips=[str(address) for address in sandbox.addresses],
+            host_ips=[str(address) for address in self._node_addresses],
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir

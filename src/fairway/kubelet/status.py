@@ -80,7 +80,7 @@ def build_status(
     record: PodRecord,
     previous: Sequence[Mapping[str, Any]],
     *,
-    host_ip: str,
+    host_ips: Sequence[str],
     qos: str,
     catalogue: Catalogue,
     now: float,
@@ -95,13 +95,13 @@ def build_status(
     status: Object = {
         "phase": phase.value,
         "conditions": _merged(previous, own, now),
-        "hostIP": host_ip,
-        "hostIPs": [{"ip": host_ip}],
+        "hostIP": host_ips[0],
+        "hostIPs": [{"ip": address} for address in host_ips],
         "startTime": timestamp(record.started_at),
         "qosClass": qos,
     }
-    if record.address:
-        status |= {"podIP": record.address, "podIPs": [{"ip": record.address}]}
+    if record.addresses:
+        status |= {"podIP": record.addresses[0], "podIPs": [{"ip": address} for address in record.addresses]}
     if pod.init_containers:
         status["initContainerStatuses"] = [
             container_status(pod, container, record, catalogue, init=True) for container in pod.init_containers

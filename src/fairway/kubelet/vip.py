@@ -1,19 +1,19 @@
 """Load balancer addresses held by this node.
 
 The loadbalancer controller names the one node that answers for a Service's address in an annotation; that node has the
-address on its link and tells the neighbours (gratuitous ARP).
+address on its link and tells the neighbours (gratuitous ARP, neighbour advertisement).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from fairway.api.types import Object
-from fairway.base.errors import FairwayError
+from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.errors import FairwayError, Refused
 
 NODE_ANNOTATION = "fairway.dev/load-balancer-node"
 RETRY_S = 1.0
@@ -24,26 +24,31 @@ _log = logging.getLogger(__name__)
 class Addresses(Protocol):
     """Addresses on the node's link, all in the caller's network namespace; repeating add or remove is no error."""
 
-    async def held(self) -> frozenset[IPv4Address]:
+    async def held(self) -> frozenset[IPAddress]:
         """The load balancer addresses that are on the link now."""
 
-    async def add(self, address: IPv4Address) -> None: ...
+    async def add(self, address: IPAddress) -> None: ...
 
-    async def remove(self, address: IPv4Address) -> None: ...
+    async def remove(self, address: IPAddress) -> None: ...
 
 
-def held_addresses(services: Iterable[Object], node: str) -> frozenset[IPv4Address]:
-    """The addresses this node is to have: those of the ingresses of every Service whose annotation names it."""
-    held: set[IPv4Address] = set()
+def held_addresses(services: Iterable[Object], node: str, families: Collection[Family]) -> frozenset[IPAddress]:
+    """The addresses this node is to have: those of the ingresses of every Service whose annotation names it.
+
+    families: those of the node's own addresses.
+    """
+    held: set[IPAddress] = set()
     for service in services:
         annotations = service["metadata"].get("annotations") or {}
         if annotations.get(NODE_ANNOTATION) != node or (service.get("spec") or {}).get("type") != "LoadBalancer":
             continue
         for ingress in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
             try:
-                held.add(IPv4Address(ingress.get("ip") or ""))
-            except AddressValueError:  # a host name, or another family
+                address = parse_address(ingress.get("ip") or "")
+            except Refused:  # a host name
                 continue
+            if address.version in families:
+                held.add(address)
     return frozenset(held)
 
 
@@ -52,10 +57,10 @@ class VipHolder:
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
-        self._wanted: frozenset[IPv4Address] | None = None
+        self._wanted: frozenset[IPAddress] | None = None
         self._changed = asyncio.Event()
 
-    def want(self, wanted: frozenset[IPv4Address]) -> None:
+    def want(self, wanted: frozenset[IPAddress]) -> None:
         """What the node is to hold from now on."""
         if wanted != self._wanted:
             self._wanted = wanted
@@ -82,13 +87,13 @@ class VipHolder:
             _log.warning("load balancer addresses: %s", error)
             return False
         good = True
-        for address in sorted(held - wanted):
+        for address in sorted(held - wanted, key=_order):
             good &= await self._do(address, add=False)
-        for address in sorted(wanted - held):
+        for address in sorted(wanted - held, key=_order):
             good &= await self._do(address, add=True)
         return good
 
-    async def _do(self, address: IPv4Address, *, add: bool) -> bool:
+    async def _do(self, address: IPAddress, *, add: bool) -> bool:
         try:
             if add:
                 await self._addresses.add(address)
@@ -98,3 +103,7 @@ class VipHolder:
             _log.warning("load balancer address %s: %s", address, error)
             return False
         return True
+
+
+def _order(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fairway.api.resources import PODS
@@ -42,7 +42,7 @@ class Tools:
     prober: Prober
     recorder: Recorder
     catalogue: Catalogue
-    node_address: str
+    node_addresses: Sequence[str]
     clock: Callable[[], float] = time.time
 
 
@@ -180,7 +180,7 @@ class PodWorker:
             self._event(EventType.WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             after_s = error.after_s if isinstance(error, Retry) else SANDBOX_RETRY_S
             return self._tools.clock() + max(after_s, SANDBOX_RETRY_S)
-        self.record = replace(self.record, sandbox=True, address=str(self._sandbox.address))
+        self.record = replace(self.record, sandbox=True, addresses=tuple(map(str, self._sandbox.addresses)))
         self._changed.set()
         return None
 
@@ -240,7 +240,7 @@ class PodWorker:
         run = ContainerRun(
             container,
             spec,
-            ProbeTarget(address=str(sandbox.address), ports=spec.ports, run=command),
+            ProbeTarget(address=str(sandbox.addresses[0]), ports=spec.ports, run=command),
             tools.prober,
             Reports(
                 ended=lambda code: self._ended(name, code),
@@ -354,7 +354,7 @@ class PodWorker:
             self.pod,
             self.record,
             self._writer.conditions,
-            host_ip=self._tools.node_address,
+            host_ips=self._tools.node_addresses,
             qos=qos_class(self.obj.get("spec") or {}),
             catalogue=self._tools.catalogue,
             now=self._tools.clock(),

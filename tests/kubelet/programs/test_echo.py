@@ -200,6 +200,11 @@ def test_a_private_peer_may_speak_for_another(peer: str, forwarded: str, ip: str
         ("10.10.1", False),
         ("10.10.1.300", False),
         ("unknown", False),
+        ("::1", True),
+        ("fe80::1", True),
+        ("fd00:172:18::3", True),
+        ("fec0::1", False),
+        ("2001:db8::1", False),
     ],
 )
 def test_private_addresses(address: str, private: bool) -> None:

@@ -202,6 +202,17 @@ def test_when_stopped_it_finishes_what_it_began_and_refuses_others() -> None:
         connect(port)
 
 
+def test_both_families_are_served_and_a_peer_is_told_by_its_own_address() -> None:
+    def peer(request: Request) -> Response:
+        return Response(request.peer[0].encode())
+
+    with serving(peer) as (_, port):
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port), timeout=TIMEOUT_S) as client:
+                client.sendall(GET)
+                assert read_answer(client) == (200, address.encode())
+
+
 def test_a_port_that_is_taken_is_told() -> None:
     with serving() as (_, port), pytest.raises(OSError, match="Address already in use"):
         listen(port)

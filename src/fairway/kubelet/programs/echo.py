@@ -79,7 +79,12 @@ def _unquote(text: str) -> str:
 
 
 def is_private(address: str) -> bool:
-    """Whether Express trusts this peer's X-Forwarded headers: loopback, link-local, unique local (RFC 1918, IPv4)."""
+    """Whether Express trusts this peer's X-Forwarded headers: loopback, link-local, unique local.
+
+    Those of IPv4 (RFC 1918) and of IPv6: ::1, fe80::/10, fc00::/7 (RFC 4291, RFC 4193).
+    """
+    if ":" in address:
+        return address == "::1" or address.lower().startswith(("fc", "fd", "fe8", "fe9", "fea", "feb"))
     parts = address.split(".")
     if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
         return False

@@ -136,7 +136,7 @@ class Server:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections[sock.fileno()] = _Connection(sock, (address[0], address[1]), time.monotonic())
+            self._connections[sock.fileno()] = _Connection(sock, (_plain(address[0]), address[1]), time.monotonic())
             self._epoll.register(sock, select.EPOLLIN)
 
     def _serve(self, connection: _Connection, event: int) -> None:
@@ -259,9 +259,15 @@ def http_date(seconds: float) -> str:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket on every IPv4 address. Raises OSError when the port is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    """A listening socket on every address, of both families where the machine has them, as Node.js and Go listen.
+
+    Raises OSError when the port is taken.
+    """
+    dual = socket.has_dualstack_ipv6()
+    listener = socket.socket(socket.AF_INET6 if dual else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if dual:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         listener.bind(("", port))
         listener.listen(BACKLOG)
@@ -269,6 +275,11 @@ def listen(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _plain(address: str) -> str:
+    """A peer's address without what a socket of both families puts before an IPv4 one (RFC 4291, section 2.5.5.2)."""
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def serve_until_signalled(server: Server) -> None:

@@ -60,6 +60,11 @@ def duration_s(text: str) -> float:
     return total
 
 
+def _host(address: str) -> str:
+    """As an "address:port" has it."""
+    return f"[{address}]" if ":" in address else address
+
+
 def _is_number(text: str) -> bool:
     return text.count(".") <= 1 and text.replace(".", "").isdigit()
 
@@ -103,7 +108,7 @@ class Whoami:
         lines = [f"Name: {self._name}"] if self._name else []
         lines.append(f"Hostname: {self._os_hostname}")
         lines += [f"IP: {address}" for address in own_addresses()]
-        lines.append(f"RemoteAddr: {request.peer[0]}:{request.peer[1]}")
+        lines.append(f"RemoteAddr: {_host(request.peer[0])}:{request.peer[1]}")
         headers = go_headers(request)
         wire = [f"{request.method} {request.target} HTTP/1.1", f"Host: {request.header('host')}"]
         wire += [f"User-Agent: {value}" for value in headers.pop("User-Agent", [])]
@@ -119,7 +124,7 @@ class Whoami:
             "host": request.header("host"),
             "method": request.method,
             **({"name": self._name} if self._name else {}),
-            "remoteAddr": f"{request.peer[0]}:{request.peer[1]}",
+            "remoteAddr": f"{_host(request.peer[0])}:{request.peer[1]}",
         }
         body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         return Response(body, content_type="application/json")
