@@ -46,7 +46,7 @@ _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "icmpv6"}
 _VERSIONS = {2: "4", 10: "6"}
 _STATES = {1: "INVALID", 2: "ESTABLISHED", 4: "RELATED", 8: "NEW", 64: "UNTRACKED"}
 """NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h; nft's ct state."""
-_META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_MARK = 6, 7, 15, 3
+_META_OIFNAME, _META_NFPROTO, _META_MARK = 7, 15, 3
 _CT_STATE = 0
 _RTN_LOCAL = 2
 _POLICY_DROP = 0
@@ -152,7 +152,7 @@ class _Reader:
         found = attributes(data)
         if name == "meta" and 3 not in found:
             key = to_int(found[2])
-            self._load({_META_IIFNAME: "iif", _META_OIFNAME: "oif", _META_NFPROTO: "version"}.get(key, OPAQUE))
+            self._load({_META_OIFNAME: "oif", _META_NFPROTO: "version"}.get(key, OPAQUE))
         elif name == "ct" and 3 not in found and to_int(found.get(2, b"")) == _CT_STATE:
             self._load("state")
         elif name == "cmp" and self._field == "dport" and to_int(found[2]) in (_GTE, _LTE):
@@ -222,6 +222,8 @@ def _field_of(expression: Payload | Meta | Ct | FibType) -> tuple[str, int]:
             return "proto", 0
         case Meta(MetaKey.MARK):
             return "mark", 0
+        case Meta(MetaKey.IIFNAME):
+            return "iif", 0
         case FibType(source):
             return ("saddr-type" if source else "daddr-type"), 0
     return OPAQUE, 0
