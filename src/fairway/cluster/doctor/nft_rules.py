@@ -46,7 +46,7 @@ _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "icmpv6"}
 _VERSIONS = {2: "4", 10: "6"}
 _STATES = {1: "INVALID", 2: "ESTABLISHED", 4: "RELATED", 8: "NEW", 64: "UNTRACKED"}
 """NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h; nft's ct state."""
-_META_OIFNAME, _META_NFPROTO, _META_MARK = 7, 15, 3
+_META_OIFNAME, _META_NFPROTO = 7, 15
 _CT_STATE = 0
 _RTN_LOCAL = 2
 _POLICY_DROP = 0
