@@ -14,7 +14,7 @@ from fairway.api.codec import ClusterView, decode_cluster
 from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.cluster.kubeadm import ProxySettings, settings_of
-from fairway.cluster.objects import Source, read_objects
+from fairway.cluster.objects import Source, read_objects, without_collector
 from fairway.plan.options import LocalMode, Mode, Options, parse_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,8 +68,9 @@ class NodeFlags:
 
 def read_cluster(source: Source) -> Cluster:
     """Raises Refused for what cannot be read or understood, ApiError and Retry where the API server says no."""
-    objects = read_objects(source)
-    view = decode_cluster(objects)
+    with without_collector():
+        objects = read_objects(source)
+        view = decode_cluster(objects)
     return Cluster(objects=objects, view=view, settings=settings_of(objects, view.service_cidrs))
 
 

@@ -49,7 +49,7 @@ def read_objects(source: Source) -> list[Object]:
 
     Raises Refused, naming the file and the place in it, for what cannot be read; ApiError and Retry as Client does.
     """
-    with _without_collector():
+    with without_collector():
         if source.files:
             return read_files(source.files)
         from fairway.cluster.objects_api import list_objects  # a client costs a fifth of a second, and files need none
@@ -63,8 +63,8 @@ def read_files(files: Sequence[str]) -> list[Object]:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
-    """A large cluster is millions of values, and none of them is garbage yet."""
+def without_collector() -> Iterator[None]:
+    """Leave memory alone for a while: a large cluster is millions of values, and none of them is garbage yet."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

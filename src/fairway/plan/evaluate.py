@@ -267,11 +267,12 @@ def _choose(
 
 
 def _candidate(backend: Backend, packet: Packet, way: Way, probability: Fraction) -> Candidate:
+    address = backend.address
     return Candidate(
-        address=backend.address,
+        address=address,
         port=backend.port,
         probability=probability,
-        masquerade=way.masquerade or backend.address == packet.source,
+        masquerade=way.masquerade or address == packet.source,
         local=backend.local,
     )
 
