@@ -84,6 +84,7 @@ def follow(
         port=port,
         protocol=protocol,
         from_node=asker.kind is AskerKind.NODE and first == asker.node,
+        interface=link_of(asker, evaluators[first]) if first == asker.node else "",
     )
     leg = Leg(node=first, packet=packet, trace=evaluators[first].evaluate(packet))
     if leg.trace.disposition is not Disposition.NONE or owner in ("", first):
@@ -92,6 +93,14 @@ def follow(
     abroad = Packet(source=source, destination=destination, port=port, protocol=protocol)
     trace = evaluators[owner].evaluate(abroad)
     return leg, Leg(node=owner, packet=abroad, trace=trace, rewritten=source != asker.address)
+
+
+def link_of(asker: Asker, evaluator: Evaluator) -> str:
+    """The link by which a pod's packet comes in to its own node; one that is a pod's there, where nobody named it."""
+    links = evaluator.plan.pod_links
+    if asker.kind is not AskerKind.POD or asker.interface or links is None:
+        return asker.interface
+    return f"{links.name}0" if links.is_prefix else links.name
 
 
 def owner_of(address: IPAddress, evaluators: Mapping[str, Evaluator]) -> str:

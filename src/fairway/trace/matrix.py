@@ -15,6 +15,7 @@ from fairway.flow.trace import Trace
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Door, DoorKind, ServicePort
 from fairway.trace.journey import Asker, AskerKind, Leg, PodSource, follow
+from fairway.trace.places import pod_networks
 
 OUTSIDER = {Family.IPV4: ip_address("203.0.113.9"), Family.IPV6: ip_address("2001:db8::9")}
 """Somebody outside where nobody is known: an address kept for documentation (RFC 5737, RFC 3849)."""
@@ -38,6 +39,11 @@ class Entry:
     address: IPAddress
     port: int
     protocol: Protocol
+
+    @property
+    def title(self) -> str:
+        """The node whose port it is, or what kind of address."""
+        return self.node or DOOR_NAMES[self.kind]
 
     @property
     def place(self) -> str:
@@ -71,7 +77,7 @@ def askers(
     evaluators: by node, all of one family. A node of which no pod is known gets one that is made up, from the pod
     network, and none where that is unknown too.
     """
-    family = next((each.plan.family for each in evaluators.values()), Family.IPV4)
+    family = _family_of(evaluators)
     pods = pod_addresses(view, evaluators)
     found = [
         Asker(name=f"a pod on {node}", kind=AskerKind.POD, node=node, address=address) for node, address in pods.items()
@@ -121,17 +127,27 @@ def pod_addresses(view: ClusterView, evaluators: Mapping[str, Evaluator]) -> dic
     for node, address in _known_pods(view, evaluators):
         known.setdefault(node, address)
         used.add(address)
+    own_networks = {node.metadata.name: pod_networks(node, _family_of(evaluators)) for node in view.nodes}
     found: dict[str, IPAddress] = {}
     for index, (node, evaluator) in enumerate(evaluators.items()):
-        pod = known.get(node) or _made_up(evaluator.plan.cluster_cidrs, index, used)
+        networks = own_networks.get(node) or evaluator.plan.cluster_cidrs
+        pod = known.get(node) or _made_up(networks, index, used)
         if pod is not None:
             found[node] = pod
     return found
 
 
 def _known_pods(view: ClusterView, evaluators: Mapping[str, Evaluator]) -> Iterator[tuple[str, IPAddress]]:
-    """Endpoints that have a node, but not its network."""
-    families = {evaluator.plan.family for evaluator in evaluators.values()}
+    """Pods, and endpoints that have a node, but not its network."""
+    families = {_family_of(evaluators)}
+    for pod in view.pods:
+        evaluator = evaluators.get(pod.spec.node_name)
+        if evaluator is None or pod.spec.host_network or pod.is_over:
+            continue
+        for text in pod.addresses:
+            address = _address((text,))
+            if address is not None and address.version in families:
+                yield pod.spec.node_name, address
     for endpoint_slice in view.slices:
         for endpoint in endpoint_slice.endpoints:
             evaluator = evaluators.get(endpoint.node_name or "")
@@ -140,6 +156,10 @@ def _known_pods(view: ClusterView, evaluators: Mapping[str, Evaluator]) -> Itera
                 continue
             if not evaluator.is_own(address):
                 yield evaluator.plan.node, address
+
+
+def _family_of(evaluators: Mapping[str, Evaluator]) -> Family:
+    return next((each.plan.family for each in evaluators.values()), Family.IPV4)
 
 
 def _address(texts: tuple[str, ...]) -> IPAddress | None:
