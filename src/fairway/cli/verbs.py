@@ -28,6 +28,7 @@ VERBS = {
     "verify": "prove with real packets that they meet what is explained",
     "doctor": "find the faults that cost people days, with the commands that mend them",
     "render": "print the rules a node would get for Kubernetes objects in a file",
+    "explain": "what happens to a packet and why, or who meets what by which door of a Service",
     "proxy": "run the node agent: a kube-proxy",
     "bench": "measure on this machine",
 }
