@@ -9,18 +9,19 @@ from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from fairway.base.addresses import Family
+from fairway.cluster.verify.generate import Case
 from fairway.dataplane.ipt.corners import corner
 from fairway.dataplane.ipt.lower import lower
 from fairway.dataplane.ipt.names import endpoint_chain
 from fairway.dataplane.ipt.run import run
-from fairway.flow.packet import Packet
 from fairway.flow.trace import Disposition
-from fairway.plan.evaluate import Evaluator
 from fairway.plan.options import Mode
+from tests.agree.drawn import FAMILIES, evaluator_in, packets_to
 from tests.agree.fates import answer_of, assert_same
-from tests.agree.strategies import FAMILIES, Case, cases, in_family, packets
+from tests.drawing import drawn_cases
 from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_answer, packet_of, row_id
 
 
@@ -28,38 +29,42 @@ from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_ans
 def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
     seen: set[Disposition] = set()
 
-    @settings(max_examples=800, suppress_health_check=[HealthCheck.too_slow])
-    @given(cases(), packets())
-    def check(case: Case, packet: Packet) -> None:
-        case, packet = in_family(family, case, packet)
-        evaluator = Evaluator(case.plan())
-        expected = evaluator.evaluate(packet)
-        event(expected.disposition.value)
-        seen.add(expected.disposition)
-        if corner(evaluator, packet):
-            return
-        assert_same(expected, run(lower(evaluator.plan), packet, is_own=evaluator.is_own))
+    @settings(max_examples=300, suppress_health_check=list(HealthCheck))
+    @given(drawn_cases(), st.data())
+    def check(case: Case, data: st.DataObject) -> None:
+        evaluator = evaluator_in(case, family, Mode.IPTABLES)
+        rules = lower(evaluator.plan)
+        for packet in packets_to(evaluator, data):
+            expected = evaluator.evaluate(packet)
+            event(expected.disposition.value)
+            seen.add(expected.disposition)
+            if not corner(evaluator, packet):
+                assert_same(expected, run(rules, packet, is_own=evaluator.is_own))
 
     check()
     assert seen == set(Disposition)
 
 
 @FAMILIES
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(case=cases(), packet=packets())
-def test_a_remembered_backend_is_kept_where_the_port_has_affinity(family: Family, case: Case, packet: Packet) -> None:
-    case, packet = in_family(family, case, packet)
-    evaluator = Evaluator(case.plan())
-    opening = evaluator.opening(packet)
-    if opening is None or corner(evaluator, packet):
-        return
-    for backend in opening.port.cluster:
-        expected = evaluator.evaluate(packet, remembered=backend)
-        remembered = frozenset({endpoint_chain(opening.port.name, backend)}) if opening.port.affinity else frozenset()
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(case=drawn_cases(), data=st.data())
+def test_a_remembered_backend_is_kept_where_the_port_has_affinity(
+    family: Family, case: Case, data: st.DataObject
+) -> None:
+    evaluator = evaluator_in(case, family, Mode.IPTABLES)
+    rules = lower(evaluator.plan)
+    for packet in packets_to(evaluator, data):
+        opening = evaluator.opening(packet)
+        if opening is None or corner(evaluator, packet):
+            continue
+        for backend in {*opening.port.cluster, *opening.port.local}:
+            expected = evaluator.evaluate(packet, remembered=backend)
+            chain = endpoint_chain(opening.port.name, backend)
+            remembered = frozenset({chain}) if opening.port.affinity else frozenset()
 
-        branches = run(lower(evaluator.plan), packet, is_own=evaluator.is_own, remembered=remembered)
+            branches = run(rules, packet, is_own=evaluator.is_own, remembered=remembered)
 
-        assert_same(expected, branches)
+            assert_same(expected, branches)
 
 
 @pytest.mark.parametrize("place", ROWS, ids=row_id)

@@ -55,6 +55,7 @@ _CONDITIONS: Sequence[Mapping[str, bool]] = (
     {"ready": False, "serving": True, "terminating": True},
     {"ready": False, "serving": False, "terminating": True},
     {"ready": True, "serving": True, "terminating": True},
+    {"ready": True, "serving": False, "terminating": False},
 )
 _HINTS = ("none", "none", "zones", "nodes", "both", "mixed")
 _ZONES = ("zone-a", "zone-b")
@@ -86,6 +87,8 @@ _EXTERNAL_IPS: Sequence[Sequence[str]] = (
     [EXTERNALS[0], EXTERNALS[1]],
     ["198.051.100.001", f" {address_in(V6, EXTERNALS[0])} "],
     [NODE_ADDRESSES[1], address_in(V6, NODE_ADDRESSES[1])],
+    [LOAD_BALANCERS[0], CLUSTER_IPS[1], address_in(V6, CLUSTER_IPS[1])],
+    [f"::ffff:{EXTERNALS[0]}", "127.0.0.1", "fe80::1", EXTERNALS[1]],
 )
 _CLUSTER_CIDRS: Sequence[Sequence[str]] = (
     networks("10.10.0.0/16"),
