@@ -10,6 +10,7 @@ from typing import Protocol
 from fairway.agent.leftovers import remove_leftovers
 from fairway.agent.sysctls import ROUTE_LOCALNET
 from fairway.api.types import Key
+from fairway.base.addresses import Family
 from fairway.base.errors import Retry
 from fairway.dataplane.ipt.backend import ApplyError, IptablesBackend, Variant
 from fairway.dataplane.ipt.diff import Batch
@@ -87,8 +88,8 @@ class IptablesDataplane:
 
     quick = told = False
 
-    def __init__(self, variant: Variant) -> None:
-        self._backend = IptablesBackend(variant)
+    def __init__(self, variant: Variant, family: Family = Family.IPV4) -> None:
+        self._backend = IptablesBackend(variant, family=family)
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
         ruleset = self._backend.lower(assembly.plan())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import click
+from click.core import ParameterSource
 
 from fairway.api.codec import ClusterView
 from fairway.api.types import Key
@@ -62,13 +63,16 @@ def verify(
     what their senders are told is compared. Nothing outside those namespaces is touched. Ends with status 1 where
     something is not as explained.
     """
+    if count is None and click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--seed is of generated clusters: it goes with --random")
     if (sender is None) != (target is None):
         raise click.UsageError("--from and --to go together")
     if interface and sender is None:
         raise click.UsageError("--interface is of one packet: it goes with --from and --to")
     modes = [flags.mode] if flags.mode is not None else list(Mode)
     if count is not None:
-        if services or source.files or nodes or sender is not None:
+        told = replace(flags, mode=None, family=None) != NodeFlags()
+        if services or source.files or nodes or sender is not None or told:
             raise click.UsageError("--random makes its own objects: it goes with --seed, --mode and --family alone")
         families = [flags.family] if flags.family is not None else list(Family)
         jobs = _random_jobs(range(seed, seed + count), modes, families)

@@ -40,7 +40,7 @@ _FAMILIES: Sequence[Sequence[Family]] = (BOTH, BOTH, (V6, V4), BOTH, (V4,), (V6,
 _PROTOCOLS = ("TCP", "UDP", "TCP", "UDP", "TCP", "SCTP")
 _POLICIES = ("Cluster", "Local")
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "NodePort", "LoadBalancer")
-_SLICES = (1, 1, 2, 1, 2, 0)
+_SLICES = (1, 2, 1, 1, 2, 1, 2, 0)
 """How many a Service has in a family."""
 _HOST_NETWORK = ("172.18.0.1", "172.18.0.2")
 _BAD_ENDPOINTS = {V4: ("127.0.0.1", "169.254.1.1", "0.0.0.0"), V6: ("::1", "fe80::1", "ff02::1")}  # noqa: S104
@@ -243,7 +243,7 @@ def _set_aside(draw: Draw, spec: dict[str, Any], metadata: dict[str, Any]) -> No
 
 def _slice(draw: Draw, service: str, number: int, family: Family, ports: Sequence[Mapping[str, Any]]) -> Object:
     addresses: dict[str, None] = {}
-    for _ in range(draw.choice((1, 2, 3, 4, 2, 0))):
+    for _ in range(draw.choice((1, 2, 3, 4, 2, 1, 3, 0))):
         addresses[draw.choice((*PODS, *_HOST_NETWORK))] = None
     hints = draw.choice(_HINTS)
     endpoints = [_endpoint(draw, family, address, hints) for address in addresses]

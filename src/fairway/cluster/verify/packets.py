@@ -30,7 +30,7 @@ from fairway.flow.packet import Packet, Protocol
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Door
 
-_HOSTS = (*CLIENTS, *OTHER_NODES, *PODS)
+_HOSTS = (*CLIENTS, *OTHER_NODES, *PODS, *CLIENTS)
 _AIMS = (
     *((address, port) for address in (*CLUSTER_IPS, *LOAD_BALANCERS, *EXTERNALS) for port in (*PORTS, 22)),
     *((address, port) for address in NODE_ADDRESSES for port in (*NODE_PORTS, HEALTH_PORT, *PORTS)),
@@ -70,17 +70,18 @@ class Aims:
         )
 
     def _aim(self, draw: Draw, family: Family) -> tuple[str, int, Protocol]:
-        if self._doors and draw.number(0, 4):
+        if self._doors and draw.number(0, 9) > 1:
             door = draw.choice(self._doors)
-            address = str(door.address) if door.address is not None else _own(draw, family)
+            address = str(door.address) if door.address is not None else self._node_port_address(draw, family)
             return address, door.port, door.protocol
         aim, port = draw.choice(_AIMS)
         return address_in(family, aim), port, draw.choice(self.protocols)
 
-
-def _own(draw: Draw, family: Family) -> str:
-    own = [address_in(family, each) for each in NODE_ADDRESSES]
-    return draw.choice([*own, LOOPBACK[family]])
+    def _node_port_address(self, draw: Draw, family: Family) -> str:
+        """One at which node ports are open more often than not."""
+        own = [*(address_in(family, each) for each in NODE_ADDRESSES), LOOPBACK[family]]
+        taking = [each for each in own if self.evaluator.takes_node_ports(ip_address(each))]
+        return draw.choice(taking if taking and draw.number(0, 3) else own)
 
 
 def _source(draw: Draw, family: Family, destination: str) -> tuple[str, bool, str]:

@@ -14,18 +14,22 @@ from fairway.cluster.verify.jobs import Job, assemble, packet_job
 from fairway.cluster.verify.run import AGENTS, Difference, Findings, Planes, verify_node
 from fairway.cluster.verify.shrink import shrink
 from fairway.flow.packet import Packet
+from fairway.plan.assembly import Assembly
 from fairway.plan.options import PRIMARY, LocalMode, Mode, Options
 
 _KINDS = ("Service", "EndpointSlice", "Node", "ServiceCIDR")
 """What a Plan is made of."""
-_SENDS = 4
+_SENDS = 32
 """How often the packet is sent in each trial, for what shows by chance only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """objects: with which a difference shows. alone: whether it does with its packet alone, else only after those that
-    were sent before it, and then they are all objects there were."""
+    """What a difference was cut down to.
+
+    objects: with which it shows, and what of the options no flag can say. alone: whether it shows with its packet
+    alone, else only after those that were sent before it, and then nothing is cut away.
+    """
 
     objects: Sequence[Object]
     options: Options
@@ -38,16 +42,18 @@ def run_job(job: Job, planes: Planes = AGENTS) -> Findings:
 
 
 def reproduce(job: Job, difference: Difference, planes: Planes = AGENTS) -> Reproduction:
-    """Find the least objects and the plainest options with which the difference shows."""
+    """Find the least objects and the plainest options with which the difference shows: as much said, as much seen."""
+    kind = _kind(difference)
 
     def differs(objects: Sequence[Object], options: Options) -> bool:
         view = decode_cluster(objects)
         assembly = assemble(view, job.node, options)
-        if not assembly.view.node_addresses:
+        if not _can_send(difference.probe.packet, assembly):
             return False
         one = packet_job(objects, view, options, node=job.node, probe=difference.probe)
         probes = [difference.probe] * _SENDS
-        return bool(verify_node(one.assembly, options.mode, probes, planes=planes).differences)
+        found = verify_node(one.assembly, options.mode, probes, planes=planes).differences
+        return any(_kind(each) == kind for each in found)
 
     objects = [obj for obj in job.objects if obj.get("kind") in _KINDS]
     if not differs(objects, job.options):
@@ -56,7 +62,21 @@ def reproduce(job: Job, difference: Difference, planes: Planes = AGENTS) -> Repr
     if len(near) < len(objects) and differs(near, job.options):
         objects = near
     objects, options = shrink(objects, job.options, differs)
-    return Reproduction(objects=objects, options=options, alone=True)
+    told = [] if options.localhost_node_ports else [_NO_LOCALHOST]
+    return Reproduction(objects=[*objects, *told], options=options, alone=True)
+
+
+def _can_send(packet: Packet, assembly: Assembly) -> bool:
+    """Whether the node still has an address at all, and that of what it sends itself."""
+    own = assembly.view.node_addresses
+    return bool(own) and (not packet.from_node or packet.source.is_loopback or packet.source in own)
+
+
+def _kind(difference: Difference) -> tuple[object, ...]:
+    """What must stay as it is while all else is cut away; without it one defect could shrink to another."""
+    said = {trace.disposition for trace in difference.expected}
+    masqueraded = {candidate.masquerade for trace in difference.expected for candidate in trace.candidates}
+    return said, masqueraded, difference.seen.disposition, difference.seen.fault
 
 
 def _near(objects: Sequence[Object], job: Job, difference: Difference) -> list[Object]:
@@ -72,11 +92,8 @@ def _near(objects: Sequence[Object], job: Job, difference: Difference) -> list[O
 
 
 def manifest(reproduction: Reproduction) -> str:
-    """The objects as YAML documents, with what no flag can say of the options."""
-    objects = list(reproduction.objects)
-    if not reproduction.options.localhost_node_ports:
-        objects.append(_NO_LOCALHOST)
-    return yaml.safe_dump_all(objects, sort_keys=False)
+    """The objects as YAML documents."""
+    return yaml.safe_dump_all(reproduction.objects, sort_keys=False)
 
 
 def command(reproduction: Reproduction, node: str, packet: Packet, file: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fairway.agent.dataplane import Dataplane, IptablesDataplane, NftDataplane
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cluster.scratch import in_scratch
 from fairway.cluster.verify.compare import Memory, is_as_expected
@@ -26,12 +27,12 @@ from fairway.plan.options import Mode
 MOST_CALLS = 4
 """How often one packet is sent whose backend is left to chance: each answer must be one of those that may be."""
 
-Planes = Mapping[Mode, Callable[[], Dataplane]]
-"""How the data plane of each mode is made; called in the namespace it is for."""
+Planes = Mapping[Mode, Callable[[Family], Dataplane]]
+"""How the data plane of each mode is made, for a family; called in the namespace it is for."""
 
 AGENTS: Planes = {
-    Mode.NFTABLES: NftDataplane,
-    Mode.IPTABLES: lambda: IptablesDataplane(Variant.AUTO),
+    Mode.NFTABLES: lambda _: NftDataplane(),
+    Mode.IPTABLES: lambda family: IptablesDataplane(Variant.AUTO, family),
 }
 """Those of the agent."""
 
@@ -73,7 +74,7 @@ def verify_node(assembly: Assembly, mode: Mode, probes: Sequence[Probe], *, plan
 
     def work() -> Findings:
         with staged(evaluator, [probe.packet for probe in probes]) as node:
-            plane = planes[mode]()
+            plane = planes[mode](assembly.view.family)
             applied = plane.apply(assembly, None)
             if applied.refused:
                 key, why = next(iter(applied.refused.items()))

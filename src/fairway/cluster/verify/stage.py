@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.cluster.verify.wire import Wire, wire
 from fairway.flow.packet import Packet, Protocol
-from fairway.flow.trace import Disposition, Trace
+from fairway.flow.trace import Trace
 from fairway.plan.evaluate import Evaluator
 
 _WORLD: dict[Family, IPNetwork] = {
@@ -58,14 +58,13 @@ def _backends(traces: Iterable[Trace], evaluator: Evaluator, senders: Iterable[I
 def _servers(
     traces: Iterable[Trace], evaluator: Evaluator, known: Iterable[IPAddress]
 ) -> Iterator[tuple[IPAddress, int, Protocol]]:
-    """Every backend, and where a packet may arrive untouched."""
+    """Every backend, and wherever a packet would arrive that no rule touches, said or not."""
     owners = set(known)
     for trace in traces:
         packet = trace.packet
         for candidate in trace.candidates:
             yield candidate.address, candidate.port, packet.protocol
-        untouched = trace.disposition in (Disposition.NONE, Disposition.ACCEPT)
-        if untouched and (packet.destination in owners or evaluator.is_own(packet.destination)):
+        if packet.destination in owners or evaluator.is_own(packet.destination):
             yield packet.destination, packet.port, packet.protocol
 
 

@@ -176,7 +176,10 @@ class Wire:
                 client.setsockopt(*option)
             self._bind(client, packet.source)
             status = client.connect_ex((str(packet.destination), packet.port))
-            assert status in (0, errno.EINPROGRESS), f"{packet}: {os.strerror(status)}"
+            if status not in (0, errno.EINPROGRESS):
+                fault = f"the sender's kernel does not send it: {os.strerror(status)}"
+                yield Seen(disposition=Disposition.NONE, fault=fault), None
+                return
             if packet.protocol is Protocol.UDP:
                 # EPERM: the node's own rules refuse or drop what it sends; which of the two shows below.
                 with suppress(PermissionError):
