@@ -1,4 +1,4 @@
-"""Many clusters by chance, beside hypothesis' simpler ones: `fairway verify --random` sends real packets to the same."""
+"""The clusters that `fairway verify --random` makes: the same for the same seed, and of every kind of behaviour."""
 
 from __future__ import annotations
 
