@@ -331,6 +331,13 @@ def test_what_the_api_lets_be_an_address_of_a_service_is_one():
     assert plan.notes == ()
 
 
+def test_external_addresses_are_left_alone_where_the_feature_gate_is_off():
+    """AllowServiceExternalIPs; the balancer's address, which no user writes, stays."""
+    plan = plan_of(every_door(), LOCAL_AND_REMOTE, options=parse_options(external_ips=False))
+    assert {door.kind for door in plan.ports[0].doors} == set(DoorKind) - {DoorKind.EXTERNAL_IP}
+    assert plan.notes == ()
+
+
 def test_an_address_that_is_external_and_the_balancers_is_one_door():
     plan = plan_of(every_door(externalIPs=[BALANCER_IP]), LOCAL_AND_REMOTE)
     assert doors_of(plan)[1:] == ["default/web externalIP 172.18.255.200:80/tcp", "default/web nodePort *:30080/tcp"]

@@ -33,13 +33,14 @@ def front_addresses(service: Service, view: NodeView, notes: list[Note]) -> tupl
     """The clusterIP, then externalIPs, then the load balancer's addresses, of the view's family.
 
     Empty where the Service has no clusterIP of that family: then it has no node port in it either. Appends a Note for
-    each text that is no address. A load balancer's address with ipMode Proxy is none of ours.
+    each text that is no address. A load balancer's address with ipMode Proxy is none of ours, nor are externalIPs where
+    the view does not serve them.
     """
     cluster_ip = _cluster_ip(service, view.family, notes)
     if cluster_ip is None:
         return ()
     fronts = {(DoorKind.CLUSTER_IP, cluster_ip.address): cluster_ip}
-    for kind, origin in _external_texts(service):
+    for kind, origin in _external_texts(service, view):
         address = _parse(origin, notes)
         if address is not None and address.version == view.family and not _is_refused(kind, address, origin, notes):
             fronts.setdefault((kind, address), FrontAddress(kind=kind, address=address, origin=origin))
@@ -90,8 +91,8 @@ def _cluster_ip(service: Service, family: Family, notes: list[Note]) -> FrontAdd
     return None
 
 
-def _external_texts(service: Service) -> Iterator[tuple[DoorKind, Origin]]:
-    for index, text in enumerate(service.spec.external_ips):
+def _external_texts(service: Service, view: NodeView) -> Iterator[tuple[DoorKind, Origin]]:
+    for index, text in enumerate(service.spec.external_ips if view.external_ips else ()):
         reason = "this is one of the Service's externalIPs"
         yield DoorKind.EXTERNAL_IP, origin_of(service, f"spec.externalIPs[{index}]", text, reason)
     for index, ingress in enumerate(service.status.load_balancer.ingress):

@@ -48,6 +48,7 @@ class Options:
     clusterIP.
     localhost_node_ports: node ports answer on 127.0.0.0/8 too; mode nftables cannot, whatever this says.
     service_cidrs: where clusterIPs are allocated; mode nftables drops what is sent to one that no Service has.
+    external_ips: externalIPs are served, as kube-proxy's feature gate AllowServiceExternalIPs has it (KEP-5707).
     """
 
     family: Family = Family.IPV4
@@ -61,6 +62,7 @@ class Options:
     service_cidrs: tuple[IPNetwork, ...] = ()
     local_mode: LocalMode = LocalMode.CLUSTER_CIDR
     pod_links: Links | None = None
+    external_ips: bool = True
 
 
 def parse_options(
@@ -76,6 +78,7 @@ def parse_options(
     detect_local_mode: str = "",
     bridge_interface: str = "",
     interface_name_prefix: str = "",
+    external_ips: bool = True,
 ) -> Options:
     """Options from the texts of flags or of a configuration file; each text may be a list with commas.
 
@@ -104,6 +107,7 @@ def parse_options(
         service_cidrs=_parse_networks("--service-cidr", _split(service_cidrs)),
         local_mode=local_mode,
         pod_links=_parse_pod_links(local_mode, bridge_interface, interface_name_prefix),
+        external_ips=external_ips,
     )
 
 
@@ -127,6 +131,7 @@ class NodeView:
     admits_health_checks: bool = True
     notes: tuple[Note, ...] = ()
     pod_links: Links | None = None
+    external_ips: bool = True
 
     @property
     def tells_pods(self) -> bool:
@@ -155,6 +160,7 @@ def view_node(node: Node, options: Options) -> NodeView:
         admits_health_checks=not nftables,
         notes=tuple(notes),
         pod_links=options.pod_links,
+        external_ips=options.external_ips,
     )
 
 
