@@ -18,6 +18,7 @@ from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
 from fairway.api.types import Key, Object
+from fairway.base.addresses import Family
 from fairway.base.errors import Unsupported
 from fairway.plan.assembly import Assembly
 from fairway.plan.model import Plan
@@ -102,6 +103,7 @@ class Bench:
     api: FakeApi
     memory: Memory
     config: AgentConfig
+    memories: Mapping[Family, Memory]
 
     async def put(self, *objects: Object) -> None:
         for obj in objects:
@@ -131,11 +133,12 @@ async def running(api: FakeApi, **more: object) -> AsyncIterator[Bench]:
         }
     )
     memory = Memory()
+    memories = {family: memory if family is config.families[0] else Memory() for family in config.families}
     async with api.serve(), Client(Credentials(server=api.url)) as client, asyncio.TaskGroup() as group:
-        agent = Agent(config, client=client, dataplane=memory)
+        agent = Agent(config, client=client, dataplanes=memories)
         task = group.create_task(agent.run())
         try:
-            yield Bench(api, memory, config)
+            yield Bench(api, memory, config, memories)
         finally:
             task.cancel()
 
@@ -301,7 +304,7 @@ async def test_a_machine_that_cannot_hold_the_rules_ends_the_agent():
     config = AgentConfig(node_name="here", healthz=None, metrics=None, conntrack=NO_SYSCTLS)
     async with api.serve(), Client(Credentials(server=api.url)) as client:
         with pytest.raises(BaseExceptionGroup) as caught:
-            await Agent(config, client=client, dataplane=Powerless()).run()
+            await Agent(config, client=client, dataplanes={Family.IPV4: Powerless()}).run()
     assert caught.group_contains(Unsupported, match="run as root")
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from fairway.agent.changes import ChangeTracker, Pending
-from fairway.api.codec import decode_endpoint_slice
+from fairway.api.codec import decode_endpoint_slice, decode_service_cidr
 from fairway.api.discovery import EndpointSlice
 from fairway.api.types import Key
 from fairway.watch.informer import Change
@@ -40,67 +40,103 @@ def triggered_slice(time: str, address: str = "10.10.1.1") -> EndpointSlice:
 
 def test_a_service_is_pending_until_it_is_taken():
     objects = tracker()
+    feed = objects.feed()
     web = service()
     assert objects.service_changed(change(WEB, None, web))
     assert dict(objects.services) == {WEB: web}
-    assert objects.take() == Pending(services=frozenset({WEB}), service_changes=1)
-    assert objects.take() == Pending()
+    assert feed.take() == Pending(services=frozenset({WEB}), service_changes=1)
+    assert feed.take() == Pending()
 
 
 def test_an_update_that_says_nothing_new_is_not_worth_a_sync():
     objects = tracker()
+    feed = objects.feed()
     objects.service_changed(change(WEB, None, service()))
-    objects.take()
+    feed.take()
     assert not objects.service_changed(change(WEB, service(), service()))
     assert not objects.slice_changed(change(SLICE, endpoint_slice(), endpoint_slice()))
-    assert objects.take() == Pending()
+    assert feed.take() == Pending()
 
 
 def test_a_service_that_went_is_pending_too():
     objects = tracker()
+    feed = objects.feed()
     objects.service_changed(change(WEB, None, service()))
     assert objects.service_changed(change(WEB, service(), None))
     assert dict(objects.services) == {}
-    assert objects.take() == Pending(services=frozenset({WEB}), service_changes=2)
+    assert feed.take() == Pending(services=frozenset({WEB}), service_changes=2)
 
 
 def test_a_slice_touches_the_service_it_names_and_is_found_by_it():
     objects = tracker()
+    feed = objects.feed()
     current = endpoint_slice(endpoint("10.10.1.1"))
     assert objects.slice_changed(change(SLICE, None, current))
-    assert objects.take() == Pending(services=frozenset({WEB}), slice_changes=1)
+    assert feed.take() == Pending(services=frozenset({WEB}), slice_changes=1)
     assert dict(objects.slices_of(WEB)) == {SLICE: current}
     assert dict(objects.slices_of(OTHER)) == {}
 
 
 def test_a_slice_that_moves_to_another_service_touches_both():
     objects = tracker()
+    feed = objects.feed()
     before, after = endpoint_slice(of="web"), endpoint_slice(of="other")
     objects.slice_changed(change(SLICE, None, before))
-    objects.take()
+    feed.take()
     assert objects.slice_changed(change(SLICE, before, after))
-    assert objects.take().services == {WEB, OTHER}
+    assert feed.take().services == {WEB, OTHER}
     assert (dict(objects.slices_of(WEB)), dict(objects.slices_of(OTHER))) == ({}, {SLICE: after})
 
 
 def test_a_slice_of_no_service_is_kept_apart_until_it_names_one():
     objects = tracker()
+    feed = objects.feed()
     orphan, adopted = endpoint_slice(of=""), endpoint_slice(of="web")
     objects.slice_changed(change(SLICE, None, orphan))
     assert dict(objects.orphans) == {SLICE: orphan}
-    assert objects.take() == Pending(slice_changes=1, orphans=True)
+    assert feed.take() == Pending(slice_changes=1, orphans=True)
     objects.slice_changed(change(SLICE, orphan, adopted))
     assert dict(objects.orphans) == {}
-    assert objects.take() == Pending(services=frozenset({WEB}), slice_changes=1, orphans=True)
+    assert feed.take() == Pending(services=frozenset({WEB}), slice_changes=1, orphans=True)
+
+
+def test_each_feed_is_told_of_everything_once():
+    objects = tracker()
+    first = objects.feed()
+    objects.service_changed(change(WEB, None, service()))
+    second = objects.feed()
+    objects.slice_changed(change(SLICE, None, endpoint_slice()))
+    assert first.take() == Pending(services=frozenset({WEB}), service_changes=1, slice_changes=1)
+    assert second.take() == Pending(services=frozenset({WEB}), slice_changes=1)
+    assert (first.take(), second.take()) == (Pending(), Pending())
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "expected"),
+    [
+        ([["10.96.0.0/12"]], ["10.96.0.0/12"]),
+        ([["10.96.0.0/12", "fd00:96::/112"], ["10.64.0.0/16"]], ["10.64.0.0/16", "10.96.0.0/12", "fd00:96::/112"]),
+        ([["10.96.0.0/12"], ["10.96.0.0/12"]], ["10.96.0.0/12"]),
+        ([["nonsense", "10.96.0.0/12"]], ["10.96.0.0/12"]),
+        ([], []),
+    ],
+)
+def test_the_networks_of_clusterips_are_those_of_all_servicecidrs(cidrs, expected):
+    objects = tracker()
+    known = [decode_service_cidr({"metadata": {"name": "c"}, "spec": {"cidrs": each}}) for each in cidrs]
+    assert objects.service_cidrs_changed(known) is bool(expected)
+    assert [str(network) for network in objects.service_cidrs] == expected
+    assert not objects.service_cidrs_changed(known)
 
 
 def test_a_slice_that_went_is_forgotten():
     objects = tracker()
+    feed = objects.feed()
     current = endpoint_slice()
     objects.slice_changed(change(SLICE, None, current))
     objects.slice_changed(change(SLICE, current, None))
     assert dict(objects.slices_of(WEB)) == {}
-    assert objects.take() == Pending(services=frozenset({WEB}), slice_changes=2)
+    assert feed.take() == Pending(services=frozenset({WEB}), slice_changes=2)
 
 
 def test_the_node_is_the_one_last_seen():
@@ -132,7 +168,8 @@ def test_the_node_is_the_one_last_seen():
 )
 def test_the_time_a_change_began_counts_once_and_only_since_the_start(previous, current, expected):
     objects = tracker()
+    feed = objects.feed()
     before = triggered_slice(previous) if previous is not None else None
     after = triggered_slice(current, "10.10.1.2") if current is not None else None
     objects.slice_changed(change(SLICE, before, after))
-    assert [time.isoformat() for time in objects.take().triggered] == expected
+    assert [time.isoformat() for time in feed.take().triggered] == expected

@@ -14,7 +14,8 @@ from fairway.agent.listeners import BindAddress
 from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.base.errors import Refused
-from fairway.plan.options import Mode, Options, parse_options
+from fairway.plan.links import Links
+from fairway.plan.options import LocalMode, Mode, Options, parse_options
 
 HEAD = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
 
@@ -158,6 +159,25 @@ def test_every_field_that_has_a_meaning_is_taken():
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"detectLocalMode": "NodeCIDR"}, {"local_mode": LocalMode.NODE_CIDR}),
+        (
+            {"detectLocalMode": "BridgeInterface", "detectLocal": {"bridgeInterface": "cni0"}},
+            {"local_mode": LocalMode.BRIDGE_INTERFACE, "pod_links": Links(name="cni0")},
+        ),
+        (
+            {"detectLocalMode": "InterfaceNamePrefix", "detectLocal": {"interfaceNamePrefix": "veth"}},
+            {"local_mode": LocalMode.INTERFACE_NAME_PREFIX, "pod_links": Links(name="veth", is_prefix=True)},
+        ),
+        ({"detectLocal": {"bridgeInterface": "cni0"}}, {}),
+    ],
+)
+def test_pods_are_told_as_the_file_says(fields, expected):
+    assert parse(mode="iptables", **fields).options == Options(**expected)
+
+
 def test_the_name_given_on_the_command_line_wins():
     assert parse(hostnameOverride="other").node_name == "n"
 
@@ -170,8 +190,28 @@ def test_the_name_given_on_the_command_line_wins():
         ({"conntrack": {"max": 1}}, "unknown field conntrack.max"),
         ({"mode": "ipvs"}, "mode: mode 'ipvs' is not available; the modes there are: nftables and iptables"),
         (
-            {"detectLocalMode": "NodeCIDR"},
-            "detectLocalMode: 'NodeCIDR' is not available; set ClusterCIDR and clusterCIDR",
+            {"detectLocalMode": "PodCIDR"},
+            (
+                "detectLocalMode: 'PodCIDR' is none of the ways to tell pods from others: ClusterCIDR, NodeCIDR, "
+                "BridgeInterface, InterfaceNamePrefix"
+            ),
+        ),
+        (
+            {"detectLocalMode": "BridgeInterface"},
+            "detectLocal.bridgeInterface is empty: it must be a link's name, such as cni0",
+        ),
+        (
+            {"detectLocalMode": "InterfaceNamePrefix", "detectLocal": {"interfaceNamePrefix": "a b"}},
+            (
+            "detectLocal.interfaceNamePrefix: 'a b' is not the beginning of a link's name: expected letters, "
+            'digits, ".", "_" and "-"',
+                '".", "_" and "-"'
+            ),
+        ),
+        ({"detectLocal": {"bridge": "cni0"}}, "unknown field detectLocal.bridge"),
+        (
+            {"clusterCIDR": "10.10.0.0/16,10.11.0.0/16"},
+            "clusterCIDR: 10.10.0.0/16 and 10.11.0.0/16 are both IPv4; give one of each family at most",
         ),
         ({"iptables": {"masqueradeBit": 15}}, "iptables.masqueradeBit: 15 is not available; leave it at 14"),
         ({"mode": "iptables", "iptables": {"masqueradeAll": "yes"}}, "iptables.masqueradeAll must be true or false"),

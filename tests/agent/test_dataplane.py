@@ -13,6 +13,7 @@ from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import IptablesDataplane, ServiceRefused
 from fairway.agent.step import Target
 from fairway.api.types import Key
+from fairway.base.addresses import Family
 from fairway.base.errors import Retry
 from fairway.dataplane.ipt import backend, text
 from fairway.dataplane.ipt import lower as lowering
@@ -34,7 +35,7 @@ from tests.plan.objects import LOCAL_AND_REMOTE, OPTIONS, endpoint, endpoint_sli
 class Backend:
     """An empty kernel, or one that refuses."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, *, family: Family) -> None:
         self.features = Features()
         self.refusal: Retry | None = None
         self.observed: dict = {}
@@ -119,6 +120,11 @@ def test_loopback_is_opened_only_for_node_ports_on_it(dataplane):
     assert dict(dataplane.sysctls(closed)) == {}
 
 
+def test_loopback_is_never_opened_for_ipv6(monkeypatch):
+    monkeypatch.setattr(module, "IptablesBackend", Backend)
+    assert dict(IptablesDataplane(Variant.NFT, Family.IPV6).sysctls(VIEW)) == {}
+
+
 def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):
     """Of fifty Services one gets a second endpoint."""
     services = [service(f"web{number}", clusterIP=f"10.200.1.{number + 1}") for number in range(50)]
@@ -127,12 +133,13 @@ def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):
         for number in range(50)
     ]
     objects = ChangeTracker(started=STARTED)
+    feed = objects.feed()
     for each in services:
         objects.service_changed(change(each.metadata.key, None, each))
     for each in slices:
         objects.slice_changed(Change(key=each.metadata.key, previous=None, current=each))
     target = Target()
-    target.take_up(objects, objects.take(), node=node(), options=OPTIONS)
+    target.take_up(objects, feed.take(), node=node(), options=OPTIONS)
     dataplane = IptablesDataplane(Variant.NFT)
     dataplane.apply(target.assembly, None)
     target.confirm()
@@ -141,7 +148,7 @@ def test_one_changed_slice_costs_no_more_than_its_service(kernel, monkeypatch):
 
     more = endpoint_slice(endpoint("10.10.2.8"), endpoint("10.10.3.8"), name="web7-1", of="web7")
     objects.slice_changed(Change(key=more.metadata.key, previous=slices[7], current=more))
-    target.take_up(objects, objects.take(), node=node(), options=OPTIONS)
+    target.take_up(objects, feed.take(), node=node(), options=OPTIONS)
     after = target.assembly.plan()
     changed = [port for port, former in zip(after.ports, before.ports, strict=True) if port is not former]
     applied = dataplane.apply(target.assembly, frozenset(target.dirty))

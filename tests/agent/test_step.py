@@ -23,6 +23,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.objects = ChangeTracker(started=STARTED)
+        self.feed = self.objects.feed()
         self.node: Node = node()
         self.target = Target()
         self._slices: dict[Key, EndpointSlice] = {}
@@ -38,7 +39,7 @@ class Cluster:
             self._slices[key] = current
 
     def step(self) -> Step:
-        return self.target.take_up(self.objects, self.objects.take(), node=self.node, options=OPTIONS)
+        return self.target.take_up(self.objects, self.feed.take(), node=self.node, options=OPTIONS)
 
     @property
     def plan(self) -> Plan:

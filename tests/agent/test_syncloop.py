@@ -166,6 +166,7 @@ class Bench:
         self.metrics = Metrics(mode)
         self.told: list[Standing] = []
         self.unprogrammed: list[tuple[Key, str]] = []
+        self.taken: list[tuple[Key, str]] = []
         self.trigger = ScriptedTrigger(*[lambda step=step: step(self) for step in steps])
         self.addresses = tuple(addresses)
         self.flows = FlowsInMemory()
@@ -182,6 +183,7 @@ class Bench:
             clock=self.clock,
             on_applied=self._applied,
             on_unprogrammed=lambda key, reason: self.unprogrammed.append((key, reason)),
+            on_door_taken=lambda key, reason: self.taken.append((key, reason)),
             local_addresses=lambda: self.addresses,
             flows=FlowCleaner(open_table=lambda: self.flows, local_addresses=lambda: self.addresses),
         )

@@ -12,10 +12,14 @@ from click.testing import CliRunner, Result
 
 from fairway.agent.listeners import BindAddress
 from fairway.agent.options import AgentConfig
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cli import proxy as module
 from fairway.dataplane.ipt.backend import Variant
-from fairway.plan.options import Mode, Options, parse_options
+from fairway.plan.links import Links
+from fairway.plan.options import LocalMode, Mode, Options, parse_options
+
+BOTH = (Family.IPV4, Family.IPV6)
 
 
 class Ran:
@@ -39,6 +43,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ran]:
     seen = Ran()
     monkeypatch.setattr(module, "run", seen.run)
     monkeypatch.setattr(module, "remove_rules", seen.clean)
+    monkeypatch.setattr(module, "machine_families", lambda: BOTH)
     monkeypatch.setattr("socket.gethostname", lambda: "Worker")
     root = logging.getLogger()
     level, handlers = root.level, [*root.handlers]
@@ -53,7 +58,7 @@ def invoke(*arguments: str) -> Result:
 
 def test_without_flags_it_is_kube_proxy_in_a_cluster(ran):
     assert invoke().exit_code == 0
-    assert ran.configs == [AgentConfig(node_name="worker")]
+    assert ran.configs == [AgentConfig(node_name="worker", families=BOTH)]
 
 
 def test_every_flag_is_taken(ran):
@@ -81,7 +86,19 @@ def test_every_flag_is_taken(ran):
             metrics=BindAddress(host="0.0.0.0", port=1),
             hard_fail=True,
             sync_period_s=60.0,
+            families=BOTH,
         )
+    ]
+
+
+def test_pods_are_told_as_the_flags_say(ran):
+    assert invoke("--detect-local-mode", "BridgeInterface", "--pod-bridge-interface", "cni0").exit_code == 0
+    assert invoke("--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "veth").exit_code == 0
+    assert invoke("--detect-local-mode", "NodeCIDR").exit_code == 0
+    assert [(config.options.local_mode, config.options.pod_links) for config in ran.configs] == [
+        (LocalMode.BRIDGE_INTERFACE, Links(name="cni0")),
+        (LocalMode.INTERFACE_NAME_PREFIX, Links(name="veth", is_prefix=True)),
+        (LocalMode.NODE_CIDR, None),
     ]
 
 
@@ -99,7 +116,11 @@ def test_a_file_takes_the_place_of_flags_and_says_which_do_not_count(ran, tmp_pa
     assert result.exit_code == 0
     assert result.stderr == "fairway: with --config these do not count: --cluster-cidr; set them in the file\n"
     assert ran.configs == [
-        AgentConfig(node_name="n", options=parse_options(mode=Mode.NFTABLES, cluster_cidrs=["10.10.0.0/16"]))
+        AgentConfig(
+            node_name="n",
+            options=parse_options(mode=Mode.NFTABLES, cluster_cidrs=["10.10.0.0/16"]),
+            families=BOTH,
+        )
     ]
 
 
@@ -119,6 +140,17 @@ def test_cleanup_runs_no_agent(ran):
         (
             ["--cluster-cidr", "10.0.0.1"],
             "--cluster-cidr: '10.0.0.1' is not a network; expected an address and a prefix length such as 10.0.0.0/8",
+        ),
+        (
+            ["--cluster-cidr", "10.0.0.0/16", "--cluster-cidr", "10.1.0.0/16,fd00::/48"],
+            "--cluster-cidr: 10.0.0.0/16 and 10.1.0.0/16 are both IPv4; give one of each family at most",
+        ),
+        (
+            ["--detect-local-mode", "Guess"],
+            (
+                "--detect-local-mode: 'Guess' is none of the ways to tell pods from others: ClusterCIDR, NodeCIDR, "
+                "BridgeInterface, InterfaceNamePrefix"
+            ),
         ),
         (
             ["--healthz-bind-address", "here"],

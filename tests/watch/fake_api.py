@@ -18,9 +18,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from fairway.api.resources import BY_KIND, RESOURCES, Resource
+from fairway.api.resources import RESOURCES, SERVICE_CIDRS, Resource
 from fairway.api.status import ApiError
 from fairway.api.types import Key, Object, key_of
+
+_SERVED = (*RESOURCES, SERVICE_CIDRS)
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in _SERVED}
 
 Answer = Callable[[web.Request], web.StreamResponse]
 
@@ -41,6 +44,7 @@ class FakeApi:
     """objects, by resource and key; history, every event ever, of which those up to `forgotten` are gone.
 
     canned: answers for the next requests. held: resources that are not answered until `release`.
+    refused: resources that are answered with this status alone.
     """
 
     version: int = 100
@@ -50,6 +54,7 @@ class FakeApi:
     requests: list[Seen] = field(default_factory=list)
     canned: deque[Answer] = field(default_factory=deque)
     held: set[Resource] = field(default_factory=set)
+    refused: dict[Resource, int] = field(default_factory=dict)
     url: str = ""
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
     _streams: set[web.StreamResponse] = field(default_factory=set)
@@ -60,7 +65,7 @@ class FakeApi:
 
     def put(self, obj: Object) -> Object:
         """Create or change an object."""
-        resource = BY_KIND[(obj["apiVersion"], obj["kind"])]
+        resource = _BY_KIND[(obj["apiVersion"], obj["kind"])]
         stored = self.objects.setdefault(resource, {})
         known = stored.get(key_of(obj))
         self.version += 1
@@ -122,6 +127,8 @@ class FakeApi:
             resource, namespace, name = _target(request.path)
             async with self._moved:
                 await self._moved.wait_for(lambda: resource not in self.held or self._closing)
+            if resource in self.refused:
+                raise ApiError(self.refused[resource], "Refused", f"no {resource.plural} here")
             return await self._answer(request, resource, namespace, name, body)
         except ApiError as error:
             return web.json_response(error.to_json(), status=error.code)
@@ -227,7 +234,7 @@ def _line(kind: str, obj: Object) -> bytes:
 
 
 def _target(path: str) -> tuple[Resource, str, str]:
-    for resource in RESOURCES:
+    for resource in _SERVED:
         prefix = resource.prefix + "/"
         if not path.startswith(prefix):
             continue

@@ -8,31 +8,36 @@ import logging
 import os
 import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from fairway.agent.addresses import local_addresses
 from fairway.agent.changes import ChangeTracker
 from fairway.agent.dataplane import Dataplane, IptablesDataplane, NftDataplane
-from fairway.agent.events import EventType, make_event, node_reference, service_reference
+from fairway.agent.events import EventType, node_reference
 from fairway.agent.flowcleaner import FlowCleaner
 from fairway.agent.health import Answer, ProxyHealth, answer_healthz, answer_livez
 from fairway.agent.leftovers import remove_all
 from fairway.agent.listeners import BindAddress, Route, ServiceHealthListeners, serve
 from fairway.agent.metrics import CONTENT_TYPE, Metrics
 from fairway.agent.options import AgentConfig
+from fairway.agent.reporter import Reporter
 from fairway.agent.syncloop import Clock, Standing, SyncLoop, SyncSettings, Trigger
 from fairway.agent.sysctls import write_sysctls
-from fairway.api.codec import decode_endpoint_slice, decode_node, decode_service
+from fairway.api.codec import decode_endpoint_slice, decode_node, decode_service, decode_service_cidr
 from fairway.api.core import SERVICE_PROXY_NAME_LABEL, Node, Service
 from fairway.api.discovery import HEADLESS_LABEL, EndpointSlice
-from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
-from fairway.api.types import Key, Object
-from fairway.base.errors import FairwayError
+from fairway.api.networking import ServiceCIDR
+from fairway.api.resources import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES
+from fairway.api.types import Key
+from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.errors import FairwayError, Refused, Unsupported
 from fairway.base.text import one_line
 from fairway.netlink.flows import FlowTable
-from fairway.plan.options import Mode, NodeView
+from fairway.plan.options import LocalMode, Mode, NodeView
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import Credentials, load_in_cluster, load_kubeconfig
@@ -41,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 USER_AGENT = "fairway-proxy"
 
-EVENTS_WAITING = 100
-"""More events on Services than this are not kept for an API server that does not take them."""
+MISSING_RETRY_S = 600.0
+"""How often ServiceCIDRs are asked for again where the API server serves none, as those before Kubernetes 1.33."""
 
 # What kube-proxy watches; Services without a clusterIP are left out by compile.
 _SERVICES = f"!{SERVICE_PROXY_NAME_LABEL}"
@@ -86,48 +91,57 @@ async def _run(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with closing(_dataplane(config)) as dataplane:
+    with ExitStack() as stack:
+        dataplanes = _open_dataplanes(config)
+        for dataplane in dataplanes.values():
+            stack.callback(dataplane.close)
         async with Client(_credentials(config), user_agent=USER_AGENT) as client, asyncio.TaskGroup() as group:
-            agent = Agent(config, client=client, dataplane=dataplane)
+            agent = Agent(config, client=client, dataplanes=dataplanes)
             task = group.create_task(agent.run())
             await stop.wait()
             _log.info("stopping; the rules stay")
             task.cancel()
 
 
+class NodeChanged(FairwayError):
+    """The Node is not what the agent was started for; it has to be started again."""
+
+
 class Agent:
-    """One node's agent, over a client and a data plane."""
+    """One node's agent, over a client and a data plane of each address family that it serves."""
 
     def __init__(
-        self, config: AgentConfig, *, client: Client, dataplane: Dataplane, clock: Clock | None = None
+        self,
+        config: AgentConfig,
+        *,
+        client: Client,
+        dataplanes: Mapping[Family, Dataplane],
+        clock: Clock | None = None,
     ) -> None:
         self._config = config
         self._client = client
-        self._dataplane = dataplane
+        self._dataplanes = dataplanes
         self._clock = clock or SystemClock()
         self._objects = ChangeTracker(started=self._clock.now())
         self._health = ProxyHealth(timeout_s=2 * config.sync_period_s)
         self._metrics = Metrics(config.options.mode)
+        self._reporter = Reporter(
+            client, node_name=config.node_name, now=self._clock.now, uid_of=lambda key: self._uid_of(key)
+        )
         self._node_seen = asyncio.Event()
-        self._unreported: asyncio.Queue[tuple[Key, str]] = asyncio.Queue(EVENTS_WAITING)
-        self._frozen = False
-        self._alone = False
-        self._service_health = ServiceHealthListeners(
-            proxy_healthy=lambda: self._health.healthy(self._clock.now()), on_bind_failure=self._service_port_taken
-        )
-        self._loop = SyncLoop(
-            SyncSettings(node_name=config.node_name, options=config.options, period_s=config.sync_period_s),
-            objects=self._objects,
-            dataplane=dataplane,
-            trigger=Trigger(),
-            health=self._health,
-            metrics=self._metrics,
-            clock=self._clock,
-            on_applied=self._applied,
-            on_unprogrammed=self._unprogrammed,
-            local_addresses=lambda: local_addresses(config.options.family),
-            flows=FlowCleaner(open_table=FlowTable, local_addresses=lambda: local_addresses(config.options.family)),
-        )
+        self._pod_cidrs_seen = asyncio.Event()
+        self._pod_cidrs: tuple[str, ...] | None = None
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done, with the reason, once the Node is not what this agent was started for."""
+        self._standing: set[Family] = set()
+        self._absent: set[Family] = set()
+        self._loops = {family: self._new_loop(family) for family in dataplanes}
+        self._service_health = {
+            family: ServiceHealthListeners(
+                proxy_healthy=lambda: self._health.healthy(self._clock.now()), on_bind_failure=self._service_port_taken
+            )
+            for family in dataplanes
+        }
         self._services = Informer(
             client, SERVICES, decode=decode_service, label_selector=_SERVICES, on_change=self._service_changed
         )
@@ -141,26 +155,65 @@ class Agent:
             field_selector=f"metadata.name={config.node_name}",
             on_change=self._node_changed,
         )
+        self._service_cidrs = Informer(
+            client,
+            SERVICE_CIDRS,
+            decode=decode_service_cidr,
+            on_change=self._service_cidrs_changed,
+            missing_retry_s=MISSING_RETRY_S,
+        )
 
     async def run(self) -> None:
-        """Until cancelled. Raises Unsupported where this machine cannot hold the rules, Refused as `serve` does."""
+        """Until cancelled. Raises Unsupported where this machine cannot hold the rules, Refused as `serve` does.
+
+        NodeChanged where it was told to go by the Node's pod networks and these are others now.
+        """
         write_sysctls(self._config.conntrack.sysctls(len(os.sched_getaffinity(0))))
         try:
             async with asyncio.TaskGroup() as group:
-                for informer in (self._services, self._slices, self._nodes):
+                for informer in self._informers():
                     group.create_task(informer.run())
                 if self._config.healthz is not None:
                     group.create_task(self._serve("healthz", self._config.healthz, self._healthz_routes()))
                 if self._config.metrics is not None:
                     group.create_task(self._serve("metrics", self._config.metrics, self._metrics_routes()))
                 group.create_task(self._sync_when_ready())
+                group.create_task(self._end_when_told())
         finally:
-            await self._service_health.close()
+            for listeners in self._service_health.values():
+                await listeners.close()
+
+    async def _end_when_told(self) -> None:
+        raise NodeChanged(await self._ended)
+
+    def _informers(self) -> Iterator[Informer[Any]]:
+        yield from (self._services, self._slices, self._nodes)
+        if self._config.options.mode is Mode.NFTABLES:  # the other mode has no rule that depends on them
+            yield self._service_cidrs
 
     async def _sync_when_ready(self) -> None:
         """Nothing is written before all is known: after a restart the former rules serve until then."""
-        await self._services.wait_synced()
-        await self._slices.wait_synced()
+        for informer in self._informers():
+            if informer is not self._nodes:
+                await informer.wait_synced()
+        await self._wait_node()
+        await self._wait_pod_cidrs()
+        primary = self._primary()
+        if primary not in self._dataplanes:
+            raise Unsupported(
+                f"the first address of Node {self._config.node_name} is of {primary.api_name}, which this machine "
+                "cannot serve: enable it in the kernel, or give the node an address of the other family"
+            )
+        for family, loop in self._loops.items():
+            loop.leads = family is primary
+        about = node_reference(self._config.node_name)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reporter.report(about, EventType.NORMAL, "Starting", "StartFairwayProxy", ""))
+            group.create_task(self._reporter.run())
+            for family in sorted(self._loops, key=lambda family: family is not primary):
+                group.create_task(self._keep_synced(family, optional=family is not primary))
+
+    async def _wait_node(self) -> None:
         try:
             async with asyncio.timeout(self._config.node_wait_s):
                 await self._node_seen.wait()
@@ -170,69 +223,124 @@ class Agent:
                 self._config.node_name,
                 self._config.node_wait_s,
             )
-        about = node_reference(self._config.node_name)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._report(about, EventType.NORMAL, "Starting", "StartFairwayProxy", ""))
-            group.create_task(self._report_unprogrammed())
-            group.create_task(self._loop.run())
+
+    async def _wait_pod_cidrs(self) -> None:
+        """Where pods are told by the Node's pod networks: kube-proxy waits as long, and ends as this does."""
+        if self._config.options.local_mode is not LocalMode.NODE_CIDR:
+            return
+        try:
+            async with asyncio.timeout(self._config.pod_cidr_wait_s):
+                await self._pod_cidrs_seen.wait()
+        except TimeoutError:
+            raise NodeChanged(
+                f"Node {self._config.node_name} has no spec.podCIDRs after {self._config.pod_cidr_wait_s:g} s, by "
+                "which detectLocalMode NodeCIDR tells pods: have them allocated, or choose another detectLocalMode"
+            ) from None
+        self._pod_cidrs = _pod_cidrs(self._objects.node)
+
+    def _primary(self) -> Family:
+        """The family that has to work, as in kube-proxy: of the address it was given, else of the Node's first one."""
+        options = self._config.options
+        for address in options.node_addresses or _internal_ips(self._objects.node):
+            return Family(address.version)
+        return next(iter(self._dataplanes), Family.IPV4)
+
+    def _new_loop(self, family: Family) -> SyncLoop:
+        config = self._config
+        return SyncLoop(
+            SyncSettings(
+                node_name=config.node_name,
+                options=replace(config.options, family=family),
+                period_s=config.sync_period_s,
+            ),
+            objects=self._objects,
+            dataplane=self._dataplanes[family],
+            trigger=Trigger(),
+            health=self._health,
+            metrics=self._metrics,
+            clock=self._clock,
+            on_applied=self._applied,
+            on_unprogrammed=self._reporter.unprogrammed,
+            on_door_taken=self._reporter.door_taken,
+            local_addresses=lambda: local_addresses(family),
+            flows=FlowCleaner(open_table=FlowTable, local_addresses=lambda: local_addresses(family)),
+        )
+
+    async def _keep_synced(self, family: Family, *, optional: bool) -> None:
+        try:
+            await self._loops[family].run()
+        except Unsupported as error:
+            if not optional:
+                raise
+            _log.warning("%s is not served: %s", family.api_name, one_line(str(error)))
+            del self._loops[family]
+            self._health.forget(family)
+            self._absent.add(family)
+            self._settle_down()
 
     # -- what the informers say
 
     def _service_changed(self, change: Change[Service]) -> None:
         if self._objects.service_changed(change):
             self._metrics.service_change()
-            self._loop.change_seen()
+            self._change_seen()
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
         if self._objects.slice_changed(change):
             self._metrics.slice_change()
-            self._loop.change_seen()
+            self._change_seen()
 
     def _node_changed(self, change: Change[Node]) -> None:
         if change.key.name != self._config.node_name:
             return  # a server that knows no field selectors
         if self._objects.node_changed(change):
-            self._loop.change_seen()
-        if self._objects.node is not None:
-            self._node_seen.set()
+            self._change_seen()
+        if self._objects.node is None:
+            return
+        self._node_seen.set()
+        pod_cidrs = _pod_cidrs(self._objects.node)
+        if pod_cidrs:
+            self._pod_cidrs_seen.set()
+        if self._pod_cidrs is not None and pod_cidrs != self._pod_cidrs and not self._ended.done():
+            self._ended.set_result(
+                f"spec.podCIDRs of Node {self._config.node_name} changed from {', '.join(self._pod_cidrs)} to "
+                f"{', '.join(pod_cidrs) or 'none'}, and detectLocalMode NodeCIDR tells pods by them: start again"
+            )
+
+    def _service_cidrs_changed(self, _: Change[ServiceCIDR]) -> None:
+        if self._objects.service_cidrs_changed(self._service_cidrs.objects.values()):
+            self._change_seen()
+
+    def _change_seen(self) -> None:
+        for loop in self._loops.values():
+            loop.change_seen()
 
     # -- what follows from a write
 
     async def _applied(self, standing: Standing) -> None:
-        if not self._alone:
-            await asyncio.to_thread(self._dataplane.remove_others)
-            self._alone = True
-        write_sysctls(self._dataplane.sysctls(standing.view))
-        await self._service_health.sync(standing.health_checks, _health_check_hosts(standing.view))
-        if not self._frozen:
-            # What was read at the start mostly stays: the collector need not look at it again and again.
+        family = standing.view.family
+        dataplane = self._dataplanes[family]
+        if family not in self._standing:
+            await asyncio.to_thread(dataplane.remove_others)
+            self._standing.add(family)
+            self._settle_down()
+        write_sysctls(dataplane.sysctls(standing.view))
+        await self._service_health[family].sync(standing.health_checks, _health_check_hosts(standing.view))
+
+    def _settle_down(self) -> None:
+        """What was read at the start mostly stays: the collector need not look at it again and again."""
+        if self._standing | self._absent == self._dataplanes.keys():
             gc.collect()
             gc.freeze()
-            self._frozen = True
 
     async def _service_port_taken(self, key: Key, port: int, reason: str) -> None:
         message = f'node {self._config.node_name} failed to start healthcheck "{key}" on port {port}: {reason}'
         _log.error("%s", one_line(message))
-        about = self._service_reference(key)
-        await self._report(about, EventType.WARNING, "FailedToStartServiceHealthcheck", "Listen", message)
+        await self._reporter.report_on_service(key, "FailedToStartServiceHealthcheck", "Listen", message)
 
-    def _unprogrammed(self, key: Key, reason: str) -> None:
-        """Have it reported, by and by: the loop has other Services to go on with."""
-        try:
-            self._unreported.put_nowait((key, reason))
-        except asyncio.QueueFull:
-            _log.info("no event for Service %s: too many wait to be written", one_line(str(key)))
-
-    async def _report_unprogrammed(self) -> None:
-        while True:
-            key, reason = await self._unreported.get()
-            message = f'node {self._config.node_name} failed to program Service "{key}": {reason}'
-            about = self._service_reference(key)
-            await self._report(about, EventType.WARNING, "FailedToProgramService", "Sync", message)
-
-    def _service_reference(self, key: Key) -> Object:
+    def _uid_of(self, key: Key) -> str:
         service = self._objects.services.get(key)
-        return service_reference(*key, service.metadata.uid if service is not None else "")
+        return service.metadata.uid if service is not None else ""
 
     # -- what is served
 
@@ -260,29 +368,41 @@ class Agent:
         async def taken(message: str) -> None:
             reason = "FailedToStartProxierHealthcheck" if name == "healthz" else "FailedToStartMetricServer"
             about = node_reference(self._config.node_name)
-            await self._report(about, EventType.WARNING, reason, "StartFairwayProxy", message)
+            await self._reporter.report(about, EventType.WARNING, reason, "StartFairwayProxy", message)
 
         await serve(address, routes, hard_fail=self._config.hard_fail, on_bind_failure=taken)
 
-    async def _report(self, about: Object, kind: EventType, reason: str, action: str, message: str) -> None:
-        """Write an Event; one that cannot be written is not worth more than a line."""
-        event = make_event(
-            about,
-            kind=kind,
-            reason=reason,
-            action=action,
-            message=message,
-            node=self._config.node_name,
-            now=self._clock.now(),
-        )
+
+def _open_dataplanes(config: AgentConfig) -> dict[Family, Dataplane]:
+    """Of each family that this machine can serve. Raises Unsupported where it can serve none."""
+    opened: dict[Family, Dataplane] = {}
+    for family in config.families:
         try:
-            await self._client.create(EVENTS, event)
-        except FairwayError as error:
-            _log.info("event %s was not written: %s", reason, error)
+            opened[family] = _dataplane(config, family)
+        except Unsupported as error:
+            if family is config.families[-1] and not opened:
+                raise
+            _log.warning("%s is not served: %s", family.api_name, error)
+    return opened
 
 
-def _dataplane(config: AgentConfig) -> Dataplane:
-    return NftDataplane() if config.options.mode is Mode.NFTABLES else IptablesDataplane(config.variant)
+def _dataplane(config: AgentConfig, family: Family) -> Dataplane:
+    if config.options.mode is Mode.NFTABLES:
+        return NftDataplane(family)
+    return IptablesDataplane(config.variant, family)
+
+
+def _pod_cidrs(node: Node | None) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    return node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
+
+
+def _internal_ips(node: Node | None) -> Iterator[IPAddress]:
+    for entry in node.status.addresses if node is not None else ():
+        if entry.type == "InternalIP":
+            with suppress(Refused):
+                yield parse_address(entry.address)
 
 
 def _health_check_hosts(view: NodeView) -> list[str]:

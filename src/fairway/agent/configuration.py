@@ -23,6 +23,7 @@ from fairway.agent.options import (
     METRICS_PORT,
     AgentConfig,
     default_node_name,
+    one_of_each_family,
     parse_bind_address,
     parse_mode,
 )
@@ -73,7 +74,13 @@ _KNOWN: Mapping[str, frozenset[str] | None] = {
 }
 """Fields, and those of their parts that are read here."""
 
-_FIELD_OF_FLAG = {"--cluster-cidr": "clusterCIDR", "--nodeport-addresses": "nodePortAddresses"}
+_FIELD_OF_FLAG = {
+    "--cluster-cidr": "clusterCIDR",
+    "--nodeport-addresses": "nodePortAddresses",
+    "--detect-local-mode": "detectLocalMode",
+    "--pod-bridge-interface": "detectLocal.bridgeInterface",
+    "--pod-interface-name-prefix": "detectLocal.interfaceNamePrefix",
+}
 """The names of a setting on the command line and in the file."""
 _MASQUERADE_BIT = 14
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -183,9 +190,6 @@ class _Fields:
 
 
 def _refuse_unsupported(fields: _Fields) -> None:
-    detect = fields.text("detectLocalMode")
-    if detect not in ("", "ClusterCIDR"):
-        raise Refused(f"detectLocalMode: {detect!r} is not available; set ClusterCIDR and clusterCIDR")
     for part in Mode:
         bit = fields.part(part).number("masqueradeBit", default=_MASQUERADE_BIT)
         if bit != _MASQUERADE_BIT:
@@ -197,18 +201,30 @@ def _options(fields: _Fields, mode: Mode) -> Options:
     cluster_cidr, node_ports = fields.text("clusterCIDR"), fields.texts("nodePortAddresses")
     masquerade_all = fields.part(mode).flag("masqueradeAll", default=False)
     localhost = fields.part(Mode.IPTABLES).flag("localhostNodePorts", default=True)
+    detect = fields.part("detectLocal")
     try:
-        return parse_options(
+        options = parse_options(
             mode=mode,
             cluster_cidrs=[cluster_cidr],
             node_port_addresses=node_ports,
             node_addresses=[bind] if bind else [],
             masquerade_all=masquerade_all,
             localhost_node_ports=localhost,
+            detect_local_mode=fields.text("detectLocalMode"),
+            bridge_interface=detect.text("bridgeInterface"),
+            interface_name_prefix=detect.text("interfaceNamePrefix"),
         )
     except Refused as error:
-        flag, _, reason = str(error).partition(": ")
-        raise Refused(f"{_FIELD_OF_FLAG.get(flag, flag)}: {reason}") from error
+        raise Refused(_in_words_of_the_file(str(error))) from error
+    return one_of_each_family("clusterCIDR", options)
+
+
+def _in_words_of_the_file(message: str) -> str:
+    """A refusal begins with the flag it is about."""
+    for flag, field in _FIELD_OF_FLAG.items():
+        if message.startswith(flag):
+            return field + message.removeprefix(flag)
+    return message
 
 
 def _bind_address(fields: _Fields) -> str:

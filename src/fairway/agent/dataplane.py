@@ -48,7 +48,9 @@ class ServiceRefused(Retry):
 
 
 class Dataplane(Protocol):
-    """Brings the kernel to a Plan, whatever is there. Blocks; the agent calls it from one thread at a time.
+    """Brings the kernel to a Plan of one address family, whatever is there.
+
+    Blocks; the agent calls it from one thread at a time.
 
     quick: whether an apply of what changed takes no longer than a hop to another thread would, a millisecond or so: it
     is then called in the event loop itself. told: whether the kernel tells of what others do to the rules, so that an
@@ -77,7 +79,7 @@ class Dataplane(Protocol):
         """Kernel settings, by path under /proc/sys, that the rules on this node rely on; made once they stand."""
 
     def remove_others(self) -> None:
-        """Remove what agents in other modes left in the kernel; to be called once its own rules stand."""
+        """Remove what agents in other modes left of its family; to be called once its own rules stand."""
 
     def close(self) -> None:
         """Let go of the kernel; the rules stay."""
@@ -89,6 +91,7 @@ class IptablesDataplane:
     quick = told = False
 
     def __init__(self, variant: Variant, family: Family = Family.IPV4) -> None:
+        self._family = family
         self._backend = IptablesBackend(variant, family=family)
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
@@ -109,10 +112,10 @@ class IptablesDataplane:
         return ()
 
     def sysctls(self, view: NodeView) -> Mapping[str, str]:
-        return {ROUTE_LOCALNET: "1"} if accepts_localhost(view) else {}
+        return {ROUTE_LOCALNET: "1"} if self._family is Family.IPV4 and accepts_localhost(view) else {}
 
     def remove_others(self) -> None:
-        remove_leftovers(Mode.IPTABLES)
+        remove_leftovers(Mode.IPTABLES, self._family)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -123,7 +126,8 @@ class NftDataplane:
 
     quick = told = True
 
-    def __init__(self) -> None:
+    def __init__(self, family: Family = Family.IPV4) -> None:
+        self._family = family
         self._backend = NftBackend()
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
@@ -146,7 +150,7 @@ class NftDataplane:
         return {}
 
     def remove_others(self) -> None:
-        remove_leftovers(Mode.NFTABLES)
+        remove_leftovers(Mode.NFTABLES, self._family)
 
     def close(self) -> None:
         self._backend.close()

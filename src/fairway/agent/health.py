@@ -58,6 +58,11 @@ class ProxyHealth:
         self._oldest_queued.pop(family, None)
         self._last_updated[family] = now
 
+    def forget(self, family: Family) -> None:
+        """The family is not served here."""
+        self._oldest_queued.pop(family, None)
+        self._last_updated.pop(family, None)
+
     def families(self, now: datetime) -> dict[Family, FamilyHealth]:
         """Families that were written at least once; one that is starting up is not unhealthy yet."""
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fairway.agent.listeners import BindAddress
 from fairway.agent.sysctls import ConntrackSettings
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.dataplane.ipt.backend import Variant
 from fairway.plan.options import Mode, Options, parse_options
@@ -28,6 +29,9 @@ class AgentConfig:
     node_name: must be the name of its Node, or nothing is local. kubeconfig: None for the service account of the pod.
     master: the API server's URL, in place of the kubeconfig's. healthz, metrics: None for no server. hard_fail: give up
     where their address is taken. node_wait_s: how long to wait for the Node to appear before going on without it.
+    pod_cidr_wait_s: for its pod networks, where pods are told by them, before giving up.
+    families: those it serves at once, each with rules of its own; that of the Node's first address has to work.
+    options: of all of them, whatever their `family` is.
     """
 
     node_name: str
@@ -41,6 +45,8 @@ class AgentConfig:
     sync_period_s: float = DEFAULT_SYNC_PERIOD_S
     conntrack: ConntrackSettings = field(default_factory=ConntrackSettings)
     node_wait_s: float = 30.0
+    pod_cidr_wait_s: float = 300.0
+    families: tuple[Family, ...] = (Family.IPV4,)
 
 
 def default_node_name() -> str:
@@ -73,6 +79,20 @@ def parse_mode(name: str, text: str) -> Mode:
     except ValueError:
         known = " and ".join(Mode)
         raise Refused(f"{name}: mode {text!r} is not available; the modes there are: {known}") from None
+
+
+def one_of_each_family(name: str, options: Options) -> Options:
+    """The same options. Raises Refused where a family has several cluster CIDRs, as kube-proxy does.
+
+    name: of the flag or field.
+    """
+    for family in Family:
+        several = [str(network) for network in options.cluster_cidrs if network.version == family]
+        if len(several) > 1:
+            raise Refused(
+                f"{name}: {' and '.join(several)} are both {family.api_name}; give one of each family at most"
+            )
+    return options
 
 
 def _split_port(text: str) -> tuple[str, str | None]:

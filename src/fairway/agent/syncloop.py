@@ -102,8 +102,11 @@ class SyncLoop:
     """Keeps one data plane at what `objects` say.
 
     on_applied: called after an apply that looked at everything or changed a health check. on_unprogrammed: told why a
-    Service is not programmed as it is, once for as long as that stands. local_addresses: the node's addresses; asked
+    Service is not programmed as it is, once for as long as that stands; on_door_taken: that what it asks for is another
+    Service's. local_addresses: the node's addresses; asked
     whenever everything is looked at, where node ports are kept to some networks. flows: cleans up after each apply.
+    leads: whether it is for the node's primary address family, whose loop counts the changes for all; what a node lacks
+    of another family is nothing amiss. May be set until it runs.
     """
 
     def __init__(
@@ -118,11 +121,14 @@ class SyncLoop:
         clock: Clock,
         on_applied: Callable[[Standing], Awaitable[None]],
         on_unprogrammed: Callable[[Key, str], None],
+        on_door_taken: Callable[[Key, str], None],
         local_addresses: Callable[[], Sequence[IPAddress]],
         flows: FlowCleaner,
     ) -> None:
         self._settings = settings
         self._objects = objects
+        self._feed = objects.feed()
+        self.leads = True
         self._dataplane = dataplane
         self._trigger = trigger
         self._health = health
@@ -130,6 +136,7 @@ class SyncLoop:
         self._clock = clock
         self._on_applied = on_applied
         self._on_unprogrammed = on_unprogrammed
+        self._on_door_taken = on_door_taken
         self._local_addresses = local_addresses
         self._flows = flows
         self._interfaces: tuple[IPAddress, ...] | None = None
@@ -179,8 +186,9 @@ class SyncLoop:
         reconcile = started_s >= self._due_s
         node = self._known_node()
         options = await self._options(node, anew=reconcile)
-        pending = self._objects.take()
-        self._metrics.taken(pending)
+        pending = self._feed.take()
+        if self.leads:
+            self._metrics.taken(pending)
         self._triggered += pending.triggered
         step = self._target.take_up(self._objects, pending, node=node, options=options)
         if reconcile and not self._failures:
@@ -337,8 +345,14 @@ class SyncLoop:
         return self._node
 
     async def _options(self, node: Node, *, anew: bool) -> Options:
-        """With the interfaces' addresses where they matter: where node ports are kept to some networks."""
+        """With the cluster's own networks of clusterIPs.
+
+        With the interfaces' addresses too where they matter: where node ports are kept to some networks.
+        """
         options = self._settings.options
+        if self._objects.service_cidrs:
+            joined = dict.fromkeys((*options.service_cidrs, *self._objects.service_cidrs))
+            options = replace(options, service_cidrs=tuple(joined))
         if not options.node_port_addresses:
             return options
         if anew or self._interfaces is None:
@@ -349,9 +363,12 @@ class SyncLoop:
     def _tell_notes(self, *, general: bool) -> None:
         """Log what the Plan could not use, once for as long as it stands."""
         assembly = self._target.assembly
+        level = logging.WARNING if self.leads else logging.DEBUG
         for note in self._notes.general(assembly.notes) if general else ():
-            _log.warning("%s: %s", one_line(str(note.origin)), one_line(note.message))
+            _log.log(level, "%s: %s", one_line(str(note.origin)), one_line(note.message))
         for key, note in self._notes.of_parts(assembly.parts, self._target.dirty):
             _log.warning("%s: %s", one_line(str(note.origin)), one_line(note.message))
             if note.unprogrammed:
                 self._on_unprogrammed(key, note.message)
+            elif note.taken_by is not None:
+                self._on_door_taken(key, note.message)

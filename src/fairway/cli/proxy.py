@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fairway.agent.addresses import machine_families
 from fairway.agent.agent import cleanup as remove_rules
 from fairway.agent.agent import run
 from fairway.agent.configuration import load_configuration, parse_duration
@@ -20,6 +21,7 @@ from fairway.agent.options import (
     METRICS_PORT,
     AgentConfig,
     default_node_name,
+    one_of_each_family,
     parse_bind_address,
     parse_mode,
 )
@@ -45,6 +47,14 @@ _WITH_CONFIG = {"config", "hostname_override", "cleanup", "iptables_variant", "m
     "--service-cidr", multiple=True, metavar="CIDR[,CIDR]", help="Where clusterIPs are; unknown ones are dropped."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="A KubeProxyConfiguration; flags then do not count.")
+@click.option(
+    "--detect-local-mode",
+    default="",
+    metavar="MODE",
+    help="How pods are told: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix. [default: ClusterCIDR]",
+)
+@click.option("--pod-bridge-interface", default="", metavar="LINK", help="The bridge of this node's pods.")
+@click.option("--pod-interface-name-prefix", default="", metavar="PREFIX", help="How links to this node's pods begin.")
 @click.option("--masquerade-all", is_flag=True, help="Rewrite the source of everything sent to a clusterIP.")
 @click.option("--nodeport-addresses", multiple=True, metavar="CIDR|primary", help="Addresses that take node ports.")
 @click.option(
@@ -77,6 +87,9 @@ def proxy(
     cluster_cidr: tuple[str, ...],
     service_cidr: tuple[str, ...],
     config: Path | None,
+    detect_local_mode: str,
+    pod_bridge_interface: str,
+    pod_interface_name_prefix: str,
     masquerade_all: bool,
     nodeport_addresses: tuple[str, ...],
     iptables_localhost_nodeports: bool,
@@ -104,20 +117,26 @@ def proxy(
         agent_config = AgentConfig(
             node_name=hostname_override.strip().lower() or default_node_name(),
             kubeconfig=kubeconfig,
-            options=parse_options(
-                mode=parse_mode("--proxy-mode", proxy_mode),
-                cluster_cidrs=cluster_cidr,
-                service_cidrs=service_cidr,
-                node_port_addresses=nodeport_addresses,
-                masquerade_all=masquerade_all,
-                localhost_node_ports=iptables_localhost_nodeports,
+            options=one_of_each_family(
+                "--cluster-cidr",
+                parse_options(
+                    mode=parse_mode("--proxy-mode", proxy_mode),
+                    cluster_cidrs=cluster_cidr,
+                    service_cidrs=service_cidr,
+                    node_port_addresses=nodeport_addresses,
+                    masquerade_all=masquerade_all,
+                    localhost_node_ports=iptables_localhost_nodeports,
+                    detect_local_mode=detect_local_mode,
+                    bridge_interface=pod_bridge_interface,
+                    interface_name_prefix=pod_interface_name_prefix,
+                ),
             ),
             healthz=parse_bind_address("--healthz-bind-address", healthz_bind_address, default_port=HEALTHZ_PORT),
             metrics=parse_bind_address("--metrics-bind-address", metrics_bind_address, default_port=METRICS_PORT),
             hard_fail=bind_address_hard_fail,
             sync_period_s=sync_period_s,
         )
-    agent_config = replace(agent_config, master=master, variant=Variant(iptables_variant))
+    agent_config = replace(agent_config, master=master, variant=Variant(iptables_variant), families=machine_families())
     if cleanup:
         remove_rules()
         return

@@ -40,6 +40,8 @@ class Informer(Generic[T]):
     synced: the first list is in `objects` and `on_change` was called for all of it.
     on_change: called in the event loop, in order, for every change, those of the first list too; what it raises ends
     `run`: a consumer that lost a change must not go on as if it had not.
+    missing_retry_s: a server that does not serve the resource (404), or not to us (403), is taken for one that has none
+    of it and asked again so often; None for one that has to.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Informer(Generic[T]):
         on_change: Callable[[Change[T]], None] | None = None,
         backoff: Backoff | None = None,
         idle_s: float = IDLE_S,
+        missing_retry_s: float | None = None,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -62,6 +65,7 @@ class Informer(Generic[T]):
         self._field_selector = field_selector
         self._on_change = on_change
         self._idle_s = idle_s
+        self._missing_retry_s = missing_retry_s
         self._reflector: Reflector[T] = Reflector(decode, backoff=backoff)
         self._synced = asyncio.Event()
         self._complaint = ""
@@ -89,8 +93,17 @@ class Informer(Generic[T]):
                     case WatchRequest():
                         await self._watch(request.resource_version)
             except FairwayError as error:
+                if self._missing_retry_s is not None and isinstance(error, ApiError) and error.code in (403, 404):
+                    await self._wait_served(self._missing_retry_s)
+                    continue
                 self._complain(error)
                 self._reflector.failed(error)
+
+    async def _wait_served(self, after_s: float) -> None:
+        """There is none of it, as far as anybody can tell; a new version of the server may have some."""
+        _log.info("the API server serves no %s; asking again in %g s", self._resource.plural, after_s)
+        self._synced.set()
+        await asyncio.sleep(after_s)
 
     async def _list(self, resource_version: str) -> None:
         answer = await self._client.list(

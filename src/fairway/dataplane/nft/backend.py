@@ -136,10 +136,10 @@ class NftBackend:
         """
         return self._observe(self._protocol if family is None else protocol_family(family))
 
-    def cleanup(self) -> None:
-        """Remove our tables of both address families, and nothing else."""
+    def cleanup(self, families: Iterable[Family] = tuple(Family)) -> None:
+        """Remove our tables of these address families, and nothing else."""
         self._book = None
-        for family in Family:
+        for family in families:
             try:
                 self._socket.commit([delete_table(protocol_family(family), TABLE)])
             except KernelRefused as refused:
