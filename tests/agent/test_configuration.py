@@ -203,9 +203,8 @@ def test_the_name_given_on_the_command_line_wins():
         (
             {"detectLocalMode": "InterfaceNamePrefix", "detectLocal": {"interfaceNamePrefix": "a b"}},
             (
-            "detectLocal.interfaceNamePrefix: 'a b' is not the beginning of a link's name: expected letters, "
-            'digits, ".", "_" and "-"',
-                '".", "_" and "-"'
+                "detectLocal.interfaceNamePrefix: 'a b' is not the beginning of a link's name: expected letters, "
+                'digits, ".", "_" and "-"'
             ),
         ),
         ({"detectLocal": {"bridge": "cni0"}}, "unknown field detectLocal.bridge"),
