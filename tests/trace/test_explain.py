@@ -11,10 +11,12 @@ from fairway.api.codec import decode_cluster
 from fairway.api.manifest import parse_objects
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.plan.options import Mode
+from fairway.flow.trace import Disposition
+from fairway.plan.options import Mode, parse_options
 from fairway.trace.explain import Explanation, Question, explain
 from fairway.trace.journey import PodSource
 from fairway.trace.names import parse_sender, parse_target
+from fairway.trace.scene import Scene
 from fairway.trace.sentences import as_json, verdict
 from tests.trace.study import objects_of, scene_of, told_of, view_of
 
@@ -423,6 +425,52 @@ def test_what_a_node_sends_to_loopback_it_sends_from_there():
     told = told_of("nodeport-cluster", "myk8s-worker", "127.0.0.1:31303", mode=Mode.IPTABLES)
     assert str(told.packet.source) == "127.0.0.1"
     assert told.trace.masquerade
+
+
+def test_a_pod_that_is_sent_on_out_of_the_pod_network_is_seen_as_its_node():
+    told = told_of("nodeport-cluster", "10.10.2.3", "svc/kubernetes")
+    assert not told.trace.masquerade  # no rule of a Service rewrites it
+    assert told.peer == (
+        "The endpoint sees an address of myk8s-worker2 as its peer: it is outside the pod network, and the network "
+        "plugin of myk8s-worker2 rewrites the source of what leaves the pod network"
+    )
+    assert told.way_back == (
+        (
+            "The endpoint answers myk8s-worker2, whose address it saw; there conntrack undoes both rewritings, and the "
+            "answer goes on from 10.200.1.1:443 to 10.10.2.3"
+        ),
+    )
+
+
+def test_a_pod_that_is_sent_on_to_its_own_node_keeps_its_address():
+    told = told_of("nodeport-cluster", "10.10.1.3", "svc/kubernetes")
+    assert told.peer == "The endpoint sees 10.10.1.3 (on myk8s-worker) as its peer"
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("10.200.1.160", "Did you mean 10.200.1.60, an address of Service default/svc-nodeport?"),
+        ("172.18.0.55", "Did you mean 172.18.0.5, an address of node myk8s-worker?"),
+    ],
+)
+def test_an_address_that_is_nearly_somebodys_is_asked_about(address: str, meant: str):
+    told = told_of("nodeport-cluster", "mypc", f"{address}:9000", node="myk8s-worker")
+    assert told.remedies[0].text == meant
+
+
+def test_where_kube_proxys_iptables_rules_are_known_to_do_something_else_a_note_says_so():
+    view = view_of("nodeport-no-endpoints")
+    scene = Scene(view, lambda _node, family: parse_options(family=family, node_port_addresses=["192.168.0.0/16"]))
+    target = parse_target("myk8s-worker:31303", scene)
+    told = explain(Question(sender=parse_sender("outside", scene), target=target), scene)
+    assert (told.trace.disposition, told.defect) == (Disposition.NONE, "")
+    assert told.notes == (
+        (
+            "In mode iptables the rules say REJECT, the Plan says NONE: kube-proxy refuses a node port without backends at "
+            "every local address, also where node ports are not open"
+        ),
+    )
 
 
 def test_an_ipv6_service_is_explained_in_its_family():

@@ -15,7 +15,7 @@ from fairway.plan.options import Mode
 from fairway.trace.journey import Asker, AskerKind, Leg, PodSource, follow, owner_of, source_abroad
 from fairway.trace.leftout import left_out
 from fairway.trace.names import Sender, Target, join_host_port
-from fairway.trace.outcome import Remedy, notes_of, peer_of, way_back
+from fairway.trace.outcome import Remedy, Setting, notes_of, peer_of, way_back
 from fairway.trace.remedies import remedies_for
 from fairway.trace.rules import RuleLine, Run, Stage, disagreement, known_corner, run_rules
 from fairway.trace.scene import Scene
@@ -108,7 +108,8 @@ def explain(question: Question, scene: Scene) -> Explanation:
     runs = run_rules(evaluator, last.packet, scene.mode) if question.rules else ()
     opening = evaluator.opening(last.packet)
     differs = disagreement(runs, last.trace) if question.rules else ""
-    notes = list(notes_of(legs, asker, opening, evaluator, question.pod_source))
+    setting = Setting(asker, opening, evaluator, scene.places, question.pod_source)
+    notes = list(notes_of(legs, setting))
     known = known_corner(evaluator, last.packet, scene.mode) if differs else ""
     if known:
         notes.append(f"In mode {scene.mode} {differs}: {known}")
@@ -124,8 +125,8 @@ def explain(question: Question, scene: Scene) -> Explanation:
         steps=tuple(_steps(legs, evaluators, runs, scene)),
         backends=tuple(_backends(last.trace, runs, scene)),
         left_out=left_out(last, opening, evaluator, scene),
-        peer=peer_of(last, asker, opening, evaluator, scene.places),
-        way_back=way_back(legs, asker, evaluator, scene.places),
+        peer=peer_of(last, setting),
+        way_back=way_back(legs, setting),
         remedies=remedies_for(asker, legs, evaluators, scene),
         notes=tuple(notes),
         warnings=evaluator.plan.notes,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fairway.api.core import SERVICE_PROXY_NAME_LABEL, IPMode, Service
-from fairway.base.addresses import IPAddress, parse_address
-from fairway.base.errors import Refused
+from fairway.base.addresses import IPAddress
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import HealthCheck
 from fairway.trace.names import join_host_port
-from fairway.trace.scene import Scene
+from fairway.trace.scene import Scene, addresses_of
 
 _SILENT = {
     Protocol.TCP: "refuses the connection",
@@ -123,23 +122,13 @@ def _node_port(packet: Packet, evaluator: Evaluator) -> str:
 
 def _owners(address: IPAddress, scene: Scene) -> Iterator[Service]:
     for service in scene.view.services:
-        if address in set(_addresses_of(service)):
+        if address in set(addresses_of(service)):
             yield service
 
 
 def _service_addresses(scene: Scene) -> Iterator[IPAddress]:
     for service in scene.view.services:
-        yield from _addresses_of(service)
-
-
-def _addresses_of(service: Service) -> Iterator[IPAddress]:
-    spec = service.spec
-    texts = (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips)
-    for text in (*texts, *(ingress.ip for ingress in service.status.load_balancer.ingress)):
-        try:
-            yield parse_address(text)
-        except Refused:
-            continue
+        yield from addresses_of(service)
 
 
 def _why_left_alone(service: Service, address: IPAddress) -> str:

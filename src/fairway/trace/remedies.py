@@ -21,9 +21,11 @@ from fairway.plan.model import DoorKind, Refusal, RejectReason
 from fairway.trace.journey import Asker, AskerKind, Leg
 from fairway.trace.nothing import health_check_at, open_ports
 from fairway.trace.outcome import Remedy
-from fairway.trace.scene import Scene
+from fairway.trace.scene import Scene, addresses_of
 
 _LISTED = 6
+_NEAR_ADDRESS = 0.85
+"""One or two digits of an address differ."""
 
 
 def remedies_for(
@@ -39,7 +41,7 @@ def remedies_for(
         case Disposition.DROP | Disposition.REJECT if opening is not None:
             return tuple(_refused(asker, leg, opening, evaluators, scene))
         case Disposition.DROP | Disposition.REJECT:
-            return tuple(_guarded(leg.packet, evaluator))
+            return tuple(_guarded(leg.packet, evaluator, scene))
         case _:
             return tuple(_nothing(leg.packet, evaluator, scene))
 
@@ -164,11 +166,12 @@ def _admit(packet: Packet, service: Service) -> Iterator[Remedy]:
         yield Remedy(text=f"Know that {guarded}: the node port {ports} is open to everybody who reaches a node")
 
 
-def _guarded(packet: Packet, evaluator: Evaluator) -> Iterator[Remedy]:
+def _guarded(packet: Packet, evaluator: Evaluator, scene: Scene) -> Iterator[Remedy]:
     opened = open_ports(evaluator, packet.destination)
     if opened:
         yield Remedy(text=f"Call a port that is open at {packet.destination}: {', '.join(opened)}")
     else:
+        yield from _near_address(packet.destination, scene)
         yield Remedy(text="Look the Service's address up", command="kubectl get services --all-namespaces")
 
 
@@ -180,7 +183,11 @@ def _nothing(packet: Packet, evaluator: Evaluator, scene: Scene) -> Iterator[Rem
     if opened:
         yield Remedy(text=f"Call a port that is open at {packet.destination}: {', '.join(opened)}")
         return
-    if not evaluator.is_own(packet.destination) or health_check_at(packet, evaluator) is not None:
+    if health_check_at(packet, evaluator) is not None:
+        return
+    if not evaluator.is_own(packet.destination):
+        if not scene.places.name(packet.destination):
+            yield from _near_address(packet.destination, scene)
         return
     node_ports = list(_node_ports(scene))
     for service, number, port, protocol in node_ports:
@@ -203,6 +210,19 @@ def _nothing(packet: Packet, evaluator: Evaluator, scene: Scene) -> Iterator[Rem
                 yield Remedy(text=f"Send it to {_some(taken)}, or {other}")
             return
     yield from _other_ports(packet, [(service, number) for service, number, _, _ in node_ports])
+
+
+def _near_address(address: IPAddress, scene: Scene) -> Iterator[Remedy]:
+    """The address of a Service or node that a slip of the hand makes this one."""
+    there = {
+        str(each): f"Service {service.metadata.key}"
+        for service in scene.view.services
+        for each in addresses_of(service)
+    }
+    there |= {str(each): f"node {name}" for name, addresses in scene.places.nodes.items() for each in addresses}
+    near = difflib.get_close_matches(str(address), there, n=1, cutoff=_NEAR_ADDRESS)
+    if near:
+        yield Remedy(text=f"Did you mean {near[0]}, an address of {there[near[0]]}?")
 
 
 def _other_ports(packet: Packet, node_ports: list[tuple[Key, int]]) -> Iterator[Remedy]:

@@ -62,17 +62,17 @@ class Scene:
         return frozenset(
             service.metadata.key
             for service in self.view.services
-            if port in _node_ports(service) or destination in _addresses(service)
+            if port in _node_ports(service) or destination in addresses_of(service)
         )
 
     def rivals(self, key: Key) -> frozenset[Key]:
         """A Service, and those that claim an address or a node port which it claims too."""
         service = self.service(key)
-        addresses, ports = set(_addresses(service)), set(_node_ports(service))
+        addresses, ports = set(addresses_of(service)), set(_node_ports(service))
         return frozenset(
             each.metadata.key
             for each in self.view.services
-            if each is service or ports & set(_node_ports(each)) or addresses & set(_addresses(each))
+            if each is service or ports & set(_node_ports(each)) or addresses & set(addresses_of(each))
         )
 
     def service(self, key: Key) -> Service:
@@ -95,7 +95,8 @@ def _node_ports(service: Service) -> Iterator[int]:
         yield service.spec.health_check_node_port
 
 
-def _addresses(service: Service) -> Iterator[IPAddress]:
+def addresses_of(service: Service) -> Iterator[IPAddress]:
+    """All that a Service is reached by, whoever serves it; what is no address is left out."""
     spec = service.spec
     texts = (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips)
     for text in (*texts, *(ingress.ip for ingress in service.status.load_balancer.ingress)):
