@@ -10,6 +10,7 @@ from fairway.plan.evaluate import Evaluator, evaluate
 from fairway.plan.model import DoorKind
 from fairway.plan.options import Mode, parse_options
 from tests.plan.objects import (
+    BALANCER_IP,
     CLIENT,
     CLUSTER_IP,
     HERE,
@@ -148,6 +149,17 @@ def test_addresses_of_a_service_however_they_are_written_are_met_by_packets(mode
         rewritten
     ] * 3
     assert fate_of(plan, "172.18.1.100", "172.18.255.200", 80) == "DROP"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [(Mode.NFTABLES, DoorKind.LOAD_BALANCER_IP), (Mode.IPTABLES, DoorKind.EXTERNAL_IP)]
+)
+def test_a_balancers_address_that_is_external_too_is_guarded_as_the_mode_has_it(mode, kind):
+    """kube-proxy's nftables mode looks at the ranges before everything, its iptables mode at the external address."""
+    both = every_door(externalIPs=[BALANCER_IP], loadBalancerSourceRanges=["10.0.0.0/8"])
+    plan = plan_of(both, REMOTE_ONLY, options=parse_options(mode=mode))
+    assert Evaluator(plan).opening(packet(CLIENT, BALANCER_IP, 80)).door.kind is kind
+    assert (fate_of(plan, CLIENT, BALANCER_IP, 80) == "DROP") is (mode is Mode.NFTABLES)
 
 
 def test_masquerade_all_is_for_cluster_ips_and_spares_nobody_there():

@@ -44,6 +44,9 @@ def front_addresses(service: Service, view: NodeView, notes: list[Note]) -> tupl
         address = _parse(origin, notes)
         if address is not None and address.version == view.family and not _is_refused(kind, address, origin, notes):
             fronts.setdefault((kind, address), FrontAddress(kind=kind, address=address, origin=origin))
+    if view.ranges_come_first:
+        for _, address in [each for each in fronts if each[0] is DoorKind.LOAD_BALANCER_IP]:
+            fronts.pop((DoorKind.EXTERNAL_IP, address), None)
     return tuple(fronts.values())
 
 

@@ -115,7 +115,9 @@ def parse_options(
 class NodeView:
     """Everything compile has to know of the node it compiles for, in one address family.
 
-    zone: "" where the Node has no zone. node_port_addresses: None means every local address. Other fields as in Plan.
+    zone: "" where the Node has no zone. node_port_addresses: None means every local address. ranges_come_first: source
+    ranges hold at a load balancer's address also where it is one of the externalIPs; kube-proxy's iptables rules let
+    everybody in there, as that of the external address is the first. Other fields as in Plan and Options.
     """
 
     name: str
@@ -132,6 +134,7 @@ class NodeView:
     notes: tuple[Note, ...] = ()
     pod_links: Links | None = None
     external_ips: bool = True
+    ranges_come_first: bool = False
 
     @property
     def tells_pods(self) -> bool:
@@ -161,6 +164,7 @@ def view_node(node: Node, options: Options) -> NodeView:
         notes=tuple(notes),
         pod_links=options.pod_links,
         external_ips=options.external_ips,
+        ranges_come_first=nftables,
     )
 
 
