@@ -48,9 +48,9 @@ def test_a_packet_is_told_in_words() -> None:
 
 def test_prose_is_broken_and_what_is_for_copying_is_not() -> None:
     lines = answered(*PACKET, *NETWORKS, "--mode", "iptables").splitlines()
-    rules = [line.strip() for line in lines if line.strip().startswith("nat: ")]
+    rules = [line.strip() for line in lines if line.strip().startswith("iptables nat: ")]
     assert any(len(rule) > 100 for rule in rules)
-    prose = [line for line in lines if not line.strip().startswith("nat: ")]
+    prose = [line for line in lines if not line.strip().startswith("iptables nat: ")]
     assert max(map(len, prose)) <= 100
     assert "    myk8s-worker." in prose  # step 2 goes on below its own words
 

@@ -293,25 +293,25 @@ def test_each_step_names_the_iptables_rules_of_the_study_that_take_it():  # S7
     owner = '-m comment --comment "default/svc-nodeport:svc-webport"'
     ext, svc = "KUBE-EXT-VTR7MTHHNMFZ3OFS", "KUBE-SVC-VTR7MTHHNMFZ3OFS"
     assert rules_of(told, 0) == [
-        'nat: -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+        'iptables nat: -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
         (
-            'nat: -A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last '
-            'rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS'
+            'iptables nat: -A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the '
+            'last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS'
         ),
-        f"nat: -A KUBE-NODEPORTS -p tcp {owner} -m tcp --dport 31303 -j {ext}",
+        f"iptables nat: -A KUBE-NODEPORTS -p tcp {owner} -m tcp --dport 31303 -j {ext}",
     ]
     assert rules_of(told, 2) == [
         (
-            f'nat: -A {ext} -m comment --comment "masquerade traffic for default/svc-nodeport:svc-webport external '
-            'destinations" -j KUBE-MARK-MASQ'
+            f'iptables nat: -A {ext} -m comment --comment "masquerade traffic for default/svc-nodeport:svc-webport '
+            'external destinations" -j KUBE-MARK-MASQ'
         ),
-        "nat: -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000",
+        "iptables nat: -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000",
         (
-            'nat: -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE '
-            "--random-fully"
+            'iptables nat: -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j '
+            "MASQUERADE --random-fully"
         ),
     ]
-    assert rules_of(told, 3) == [f"nat: -A {ext} -j {svc}"]
+    assert rules_of(told, 3) == [f"iptables nat: -A {ext} -j {svc}"]
     chains = [backend.rules[0].text.rpartition(" ")[2] for backend in told.backends]
     assert chains == ["KUBE-SEP-XEXGJWEWSC2GPNPZ", "KUBE-SEP-2AEFSWYPQGZTCWEI", "KUBE-SEP-C5MCUQGLTHD455UI"]
 
@@ -467,8 +467,8 @@ def test_where_kube_proxys_iptables_rules_are_known_to_do_something_else_a_note_
     assert (told.trace.disposition, told.defect) == (Disposition.NONE, "")
     assert told.notes == (
         (
-            "In mode iptables the rules say REJECT, the Plan says NONE: kube-proxy refuses a node port without backends at "
-            "every local address, also where node ports are not open"
+            "In mode iptables the rules say REJECT, the Plan says NONE: kube-proxy refuses a node port without "
+            "backends at every local address, also where node ports are not open"
         ),
     )
 

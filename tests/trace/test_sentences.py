@@ -19,7 +19,7 @@ from fairway.trace.picture import draw
 from fairway.trace.scene import Scene
 from fairway.trace.sentences import escape_markdown, markdown, text_lines
 from fairway.trace.service import service_cells, summary_of
-from fairway.trace.table import Matrix, legend_of, markdown_table, matrix_json, matrix_of, text_table
+from fairway.trace.table import Matrix, legend_of, markdown_table, matrix_json, matrix_of, parts_of, text_table
 from tests.trace.study import objects_of, scene_of, told_of, view_of
 
 SERVICE = Key("default", "svc-nodeport")
@@ -88,11 +88,11 @@ from                                        10.200.1.60:9000/tcp  172.18.0.3:313
 172.18.0.2:31303/tcp  172.18.0.4:31303/tcp
 a pod on myk8s-control-plane  10.10.0.254   DNAT 3                DNAT 3                DNAT 1*               \
 DNAT 1*               DNAT 1*
-a pod on myk8s-worker         10.10.1.3     DNAT 3                DROP*                 DNAT 3                \
+a pod on myk8s-worker         10.10.1.253   DNAT 3                DROP*                 DNAT 3                \
 DNAT 1*               DNAT 1*
-a pod on myk8s-worker2        10.10.2.3     DNAT 3                DROP*                 DNAT 1*               \
+a pod on myk8s-worker2        10.10.2.252   DNAT 3                DROP*                 DNAT 1*               \
 DNAT 3                DNAT 1*
-a pod on myk8s-worker3        10.10.3.4     DNAT 3                DROP*                 DNAT 1*               \
+a pod on myk8s-worker3        10.10.3.251   DNAT 3                DROP*                 DNAT 1*               \
 DNAT 1*               DNAT 3
 myk8s-control-plane           172.18.0.3    DNAT 3 SNAT           DNAT 3 SNAT           DNAT 1                \
 DNAT 1                DNAT 1
@@ -109,6 +109,37 @@ DNAT 1                DNAT 1
 
 def test_the_table_of_the_study_under_local():
     assert "".join(f"{line}\n" for line in text_table(matrix("nodeport-local"))) == LOCAL_TABLE
+
+
+def test_a_service_of_both_families_has_a_table_for_each():
+    objects = json.loads(objects_of("nodeport-local").read_text())
+    for obj in objects["items"]:
+        if obj["kind"] == "Service" and obj["metadata"]["name"] == "svc-nodeport":
+            obj["spec"]["clusterIPs"].append("fd00:200::60")
+        if obj["kind"] == "Node":
+            last = obj["status"]["addresses"][0]["address"].rpartition(".")[2]
+            obj["status"]["addresses"].append({"type": "InternalIP", "address": f"fd00:18::{last}"})
+    found = matrix_in(scene_of(decode_cluster(parse_objects(json.dumps(objects), source="test"))))
+    parts = parts_of(found)
+    assert [name for name, _ in parts] == ["IPv4", "IPv6"]
+    for (_, part), version in zip(parts, (4, 6), strict=True):
+        assert {each.address.version for each in (*part.askers, *part.entries)} == {version}
+        assert len(part.squares) == len(part.askers) * len(part.entries)
+    assert {square.words for square in parts[1][1].squares.values()} == {"REJECT", "REJECT*", "(REJECT)"}
+    texts = [element.text for element in ElementTree.fromstring(draw(found)).iter(f"{SVG}text")]
+    assert {"IPv4", "IPv6"} <= set(texts)
+
+
+def test_many_doors_are_told_in_a_table_for_each_port():
+    objects = json.loads(objects_of("nodeport-local").read_text())
+    for obj in objects["items"]:
+        if obj["metadata"]["name"] == "svc-nodeport":
+            obj["spec"]["ports"].append({"name": "more", "port": 9001, "nodePort": 31304})
+    found = matrix_in(scene_of(decode_cluster(parse_objects(json.dumps(objects), source="test"))))
+    assert [name for name, _ in parts_of(found)] == [
+        "IPv4, default/svc-nodeport:more",
+        "IPv4, default/svc-nodeport:svc-webport",
+    ]
 
 
 def test_the_summary_says_what_decides():

@@ -31,7 +31,7 @@ from fairway.trace.picture import draw
 from fairway.trace.scene import OptionsOf, Scene
 from fairway.trace.sentences import Line, as_json, markdown, text_lines
 from fairway.trace.service import service_cells, summary_of
-from fairway.trace.table import Matrix, legend_of, markdown_table, matrix_json, matrix_of, text_table
+from fairway.trace.table import Matrix, legend_of, markdown_table, matrix_json, matrix_of, parts_of, text_table
 
 _OUTPUTS = ("text", "json", "markdown", "svg")
 _WIDTH = 100
@@ -212,9 +212,12 @@ def _matrix_lines(matrix: Matrix) -> Iterator[Line]:
     for text in matrix.summary:
         yield Line("text", f"{text}.")
     yield Line("blank", "")
-    for number, row in enumerate(text_table(matrix)):
-        yield Line("heading" if number < 2 else "row", row)
-    yield Line("blank", "")
+    for name, part in parts_of(matrix):
+        if name:
+            yield Line("head", name)
+        for number, row in enumerate(text_table(part)):
+            yield Line("heading" if number < 2 else "row", row)
+        yield Line("blank", "")
     for sign, text in legend_of(matrix):
         yield Line("legend", f"{sign:<12} {text}", 1)
 

@@ -70,15 +70,20 @@ class Cell:
 
 
 def askers(
-    view: ClusterView, evaluators: Mapping[str, Evaluator], clients: Mapping[str, IPAddress] | None = None
+    view: ClusterView,
+    evaluators: Mapping[str, Evaluator],
+    clients: Mapping[str, IPAddress] | None = None,
+    *,
+    avoid: frozenset[IPAddress] = frozenset(),
 ) -> tuple[Asker, ...]:
     """A pod on each node, each node itself, and who is outside: `clients`, by name, or somebody made up for none.
 
     evaluators: by node, all of one family. A node of which no pod is known gets one that is made up, from the pod
-    network, and none where that is unknown too.
+    network, and none where that is unknown too. avoid: pods that are no good example, such as a Service's own
+    endpoints; one is taken only where there is no other.
     """
     family = _family_of(evaluators)
-    pods = pod_addresses(view, evaluators)
+    pods = pod_addresses(view, evaluators, avoid)
     found = [
         Asker(name=f"a pod on {node}", kind=AskerKind.POD, node=node, address=address) for node, address in pods.items()
     ]
@@ -120,18 +125,21 @@ def cells(
     return tuple(cell for asker in who for entry in ways for cell in _cells(asker, entry, evaluators, pod_source))
 
 
-def pod_addresses(view: ClusterView, evaluators: Mapping[str, Evaluator]) -> dict[str, IPAddress]:
+def pod_addresses(
+    view: ClusterView, evaluators: Mapping[str, Evaluator], avoid: frozenset[IPAddress] = frozenset()
+) -> dict[str, IPAddress]:
     """The address of a pod of each node, in the order of the nodes: the first known one, else one that is made up."""
     known: dict[str, IPAddress] = {}
+    avoided: dict[str, IPAddress] = {}
     used: set[IPAddress] = set()
     for node, address in _known_pods(view, evaluators):
-        known.setdefault(node, address)
+        (avoided if address in avoid else known).setdefault(node, address)
         used.add(address)
     own_networks = {node.metadata.name: pod_networks(node, _family_of(evaluators)) for node in view.nodes}
     found: dict[str, IPAddress] = {}
     for index, (node, evaluator) in enumerate(evaluators.items()):
         networks = own_networks.get(node) or evaluator.plan.cluster_cidrs
-        pod = known.get(node) or _made_up(networks, index, used)
+        pod = known.get(node) or _made_up(networks, index, used) or avoided.get(node)
         if pod is not None:
             found[node] = pod
     return found
@@ -170,10 +178,11 @@ def _address(texts: tuple[str, ...]) -> IPAddress | None:
 
 
 def _made_up(networks: tuple[IPNetwork, ...], index: int, used: set[IPAddress]) -> IPAddress | None:
-    """An address that no pod is known to have, the last ones of the pod network going backwards."""
+    """An address that no pod is known to have, backwards from the end of the network; of IPv6, of its first 65536."""
     for network in networks:
-        for step in range(2 + index, min(network.num_addresses, 4096)):
-            address = network[-step]
+        size = min(network.num_addresses, 1 << 16)
+        for step in range(2 + index, min(size, 4096)):
+            address = network[size - step] if network.version == 6 else network[-step]
             if address not in used:
                 used.add(address)
                 return address

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from fairway.base.text import one_line
 from fairway.flow.trace import Disposition
-from fairway.trace.table import Matrix, Square, legend_of
+from fairway.trace.table import Matrix, Square, legend_of, parts_of
 
 _FONT = "ui-sans-serif, system-ui, 'Noto Sans', 'DejaVu Sans', sans-serif"
 _MONO = "ui-monospace, 'DejaVu Sans Mono', monospace"
@@ -37,23 +37,22 @@ def draw(matrix: Matrix) -> str:
 
 
 class _Drawing:
+    """Tables one below the other, between a head and a legend."""
+
     def __init__(self, matrix: Matrix) -> None:
         self._matrix = matrix
-        self._left = _MARGIN + _width([f"{each.name} {each.address}" for each in matrix.askers]) + 18
-        texts = [[entry.title, entry.place] for entry in matrix.entries]
-        for (_, column), square in matrix.squares.items():
-            texts[column].append(_text(square))
-        self._widths = [max(_width(column) + 20, 96.0) for column in texts]
-        self._title = _MARGIN + 12
-        self._top = self._title + 22 * (len(matrix.summary) + 1) + _HEAD
+        self._legend = legend_of(matrix)
+        self._parts: list[_Part] = []
+        bottom = _MARGIN + 12 + 22 * len(matrix.summary) + 8.0
+        for name, part in parts_of(matrix):
+            self._parts.append(_Part(name, part, bottom))
+            bottom = self._parts[-1].bottom
+        self._bottom = bottom + 26
 
     def lines(self) -> Iterator[str]:
-        legend = legend_of(self._matrix)
-        bottom = self._top + _ROW * len(self._matrix.askers) + 26
-        height = bottom + 20 * len(legend) + _MARGIN
-        right = self._left + sum(self._widths) + _GAP * len(self._widths) + _MARGIN
-        words = [f"{sign}: {text}" for sign, text in legend] + list(self._matrix.summary)
-        width = max(right, _width(words) + 2 * _MARGIN)
+        height = self._bottom + 20 * len(self._legend) + _MARGIN
+        words = [f"{sign}: {text}" for sign, text in self._legend] + list(self._matrix.summary)
+        width = max(_width(words) + 2 * _MARGIN, *(part.right + _MARGIN for part in self._parts))
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
             f'height="{height:.0f}" font-family="{_FONT}" font-size="12" role="img">'
@@ -61,17 +60,45 @@ class _Drawing:
         name = f"Service {self._matrix.service}"
         yield f"<title>{_escape(f'{name}: who meets what by which door')}</title>"
         yield f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>'
-        yield _label(_MARGIN, self._title, name, size=17, weight=600)
+        yield _label(_MARGIN, _MARGIN + 12, name, size=17, weight=600)
         for number, text in enumerate(self._matrix.summary, 1):
-            yield _label(_MARGIN, self._title + 22 * number, text, ink="#4b5563")
-        yield from self._heads()
-        for row in range(len(self._matrix.askers)):
-            yield from self._row(row)
-        for number, (sign, text) in enumerate(legend):
-            y = bottom + 20 * number
+            yield _label(_MARGIN, _MARGIN + 12 + 22 * number, text, ink="#4b5563")
+        for part in self._parts:
+            yield from part.lines()
+        for number, (sign, text) in enumerate(self._legend):
+            y = self._bottom + 20 * number
             yield _label(_MARGIN, y, sign, family=_MONO, weight=600)
             yield _label(_MARGIN + 100, y, text, ink="#4b5563")
         yield "</svg>"
+
+
+class _Part:
+    """One table. top: where its place begins."""
+
+    def __init__(self, name: str, matrix: Matrix, top: float) -> None:
+        self._name = name
+        self._matrix = matrix
+        self._left = _MARGIN + _width([text for each in matrix.askers for text in (each.name, str(each.address))]) + 18
+        texts = [[entry.title, entry.place] for entry in matrix.entries]
+        for (_, column), square in matrix.squares.items():
+            texts[column].append(_text(square))
+        self._widths = [max(_width(column) + 20, 96.0) for column in texts]
+        self._top = top + _HEAD + (18 if name else 0)
+
+    @property
+    def right(self) -> float:
+        return self._left + sum(self._widths) + _GAP * len(self._widths)
+
+    @property
+    def bottom(self) -> float:
+        return self._top + _ROW * len(self._matrix.askers)
+
+    def lines(self) -> Iterator[str]:
+        if self._name:
+            yield _label(_MARGIN, self._top - 28, self._name, size=14, weight=600)
+        yield from self._heads()
+        for row in range(len(self._matrix.askers)):
+            yield from self._row(row)
 
     def _heads(self) -> Iterator[str]:
         for x, width, entry in zip(self._columns(), self._widths, self._matrix.entries, strict=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from fractions import Fraction
 
-from fairway.base.addresses import IPAddress, format_host
+from fairway.base.addresses import Family, IPAddress, format_host
 from fairway.dataplane.ipt import ruleset as ipt
 from fairway.dataplane.ipt.corners import corner as iptables_corner
 from fairway.dataplane.ipt.lower import lower as lower_to_iptables
@@ -57,7 +57,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleLine:
-    """A rule that the packet met. where: `ip fairway services`, `nat`. elements: those its look-ups found.
+    """A rule that the packet met. where: `ip fairway services`, `iptables nat`. elements: those its look-ups found.
 
     text: "" where the elements alone are told, and the rule elsewhere.
     """
@@ -198,12 +198,13 @@ def _nftables_stage(visit: NftablesVisit) -> Stage:
 
 def _iptables(plan: Plan, packet: Packet, evaluator: Evaluator) -> Iterator[Run]:
     ruleset = lower_to_iptables(plan)
+    program = "iptables" if plan.family is Family.IPV4 else "ip6tables"
     for branch in run_iptables(ruleset, packet, is_own=evaluator.is_own):
         lines: list[RuleLine] = []
         for visit in branch.visits:
             stage = _iptables_stage(visit, lines[-1].stage if lines else Stage.DOOR)
             text = f"-A {visit.chain} {format_iptables_rule(visit.rule)}"
-            lines.append(RuleLine(stage=stage, where=visit.table.value, text=text))
+            lines.append(RuleLine(stage=stage, where=f"{program} {visit.table}", text=text))
         yield Run(
             probability=branch.probability,
             disposition=branch.disposition,

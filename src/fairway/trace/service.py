@@ -11,8 +11,9 @@ from fairway.api.types import Key
 from fairway.base.addresses import Family, IPAddress, IPNetwork, parse_network
 from fairway.base.errors import Refused
 from fairway.plan.compile import is_programmed
+from fairway.plan.evaluate import Evaluator
 from fairway.trace.journey import PodSource
-from fairway.trace.matrix import OUTSIDER, Cell, askers, cells, entries
+from fairway.trace.matrix import OUTSIDER, Cell, Entry, askers, cells, entries
 from fairway.trace.names import OUTSIDE
 from fairway.trace.outcome import duration
 from fairway.trace.scene import Scene
@@ -31,11 +32,23 @@ def service_cells(key: Key, scene: Scene, family: Family | None, pod_source: Pod
         doors = entries(key, evaluators)
         if doors:
             clients = _outsiders(scene.service(key), each, scene.places.clients)
-            who = askers(scene.view, evaluators, clients)
+            who = askers(scene.view, evaluators, clients, avoid=_own_endpoints(doors, evaluators))
             found += cells(who, doors, evaluators, pod_source=pod_source)
     if not found:
         raise Refused(f"Service {key}: {_why_no_doors(scene.service(key), scene, family)}")
     return tuple(found)
+
+
+def _own_endpoints(doors: Iterable[Entry], evaluators: Mapping[str, Evaluator]) -> frozenset[IPAddress]:
+    """The endpoints behind these doors: one that calls its own Service may meet itself, as no other pod does."""
+    names = {door.service_port for door in doors}
+    return frozenset(
+        backend.address
+        for evaluator in evaluators.values()
+        for port in evaluator.plan.ports
+        if str(port.name) in names
+        for backend in (*port.cluster, *port.local)
+    )
 
 
 def summary_of(service: Service, scene: Scene) -> tuple[str, ...]:

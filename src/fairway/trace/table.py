@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fairway.api.types import Key
@@ -58,6 +58,38 @@ def fate_words(trace: Trace) -> str:
     return f"DNAT {len(trace.candidates)}{' SNAT' if trace.masquerade else ''}"
 
 
+_COLUMNS = 6
+"""A family with more of them has a table for each Service port."""
+
+
+def parts_of(matrix: Matrix) -> tuple[tuple[str, Matrix], ...]:
+    """The tables a matrix is told in, each with its name: one a family, and where they are wide one a Service port.
+
+    "" names the only one.
+    """
+    groups: dict[tuple[int, str], list[Entry]] = {}
+    for entry in matrix.entries:
+        wide = sum(1 for each in matrix.entries if each.address.version == entry.address.version) > _COLUMNS
+        groups.setdefault((entry.address.version, entry.service_port if wide else ""), []).append(entry)
+    if len(groups) == 1:
+        return (("", matrix),)
+    return tuple(
+        (f"IPv{version}{f', {port}' if port else ''}", _part(matrix, tuple(entries), version))
+        for (version, port), entries in groups.items()
+    )
+
+
+def _part(matrix: Matrix, entries: tuple[Entry, ...], version: int) -> Matrix:
+    askers = tuple(asker for asker in matrix.askers if asker.address.version == version)
+    squares = {
+        (askers.index(matrix.askers[row]), entries.index(matrix.entries[column])): square
+        for (row, column), square in matrix.squares.items()
+        if matrix.askers[row] in askers and matrix.entries[column] in entries
+    }
+    cells = tuple(cell for cell in matrix.cells if cell.entry in entries)
+    return replace(matrix, askers=askers, entries=entries, squares=squares, cells=cells)
+
+
 LEGEND = (
     ("DNAT n", "goes to one of n endpoints, and keeps its source"),
     ("DNAT n SNAT", "goes to one of n endpoints, under a node's address"),
@@ -103,8 +135,17 @@ def text_table(matrix: Matrix) -> list[str]:
 
 def markdown_table(matrix: Matrix) -> str:
     """A section of a page, with its legend."""
-    titles = (escape_markdown(entry.title) for entry in matrix.entries)
-    head = ["from", *(f"{title}<br>`{entry.place}`" for title, entry in zip(titles, matrix.entries, strict=True))]
+    lines = [f"### {escape_markdown(f'Service {matrix.service}')}", ""]
+    lines += [*(f"{escape_markdown(text)}." for text in matrix.summary), ""]
+    for name, part in parts_of(matrix):
+        lines += [f"#### {escape_markdown(name)}", ""] if name else []
+        lines += [*_markdown_rows(part), ""]
+    lines += [f"- `{sign}`: {text}" for sign, text in legend_of(matrix)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_rows(matrix: Matrix) -> Iterator[str]:
+    head = ["from", *(f"{escape_markdown(entry.title)}<br>`{entry.place}`" for entry in matrix.entries)]
     rows = [
         [
             escape_markdown(asker_label(asker)),
@@ -112,11 +153,7 @@ def markdown_table(matrix: Matrix) -> str:
         ]
         for row, asker in enumerate(matrix.askers)
     ]
-    lines = [f"### {escape_markdown(f'Service {matrix.service}')}", ""]
-    lines += [*(f"{escape_markdown(text)}." for text in matrix.summary), ""]
-    lines += [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-    lines += ["", *(f"- `{sign}`: {text}" for sign, text in legend_of(matrix))]
-    return "\n".join(lines) + "\n"
+    yield from (f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def _columns(matrix: Matrix) -> range:
