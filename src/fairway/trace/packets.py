@@ -55,7 +55,7 @@ class Answers:
         self._node = node
         self._decoder = msgspec.json.Decoder(PacketLine)
         self._addresses: dict[str, IPAddress] = {}
-        self._known: dict[_Class, tuple[frozenset[IPAddress], list[bytes]]] = {}
+        self._known: dict[_Class, tuple[frozenset[int], list[bytes]]] = {}
 
     def answer(self, number: int, line: bytes) -> tuple[bytes, bool]:
         """A line of JSON for a line of JSON, and whether it was one; for a bad one, {"line", "error"}.
@@ -111,12 +111,12 @@ class Answers:
             admitted,
         )
         known = self._known.get(key)
-        if known is not None and packet.source not in known[0]:
+        if known is not None and int(packet.source) not in known[0]:
             return str(packet.source).encode().join(known[1])
         trace = evaluator.evaluate(packet)
         answer = fate_json(trace)
-        places = frozenset([candidate.address for candidate in trace.candidates])
-        if packet.source in places:
+        places = frozenset([int(candidate.address) for candidate in trace.candidates])
+        if int(packet.source) in places:
             return msgspec.json.encode(answer)
         source = str(packet.source)
         answer["reason"] = _marked(answer["reason"], source)

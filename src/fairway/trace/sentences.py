@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from socket import inet_ntoa
 from typing import Any
 
 from msgspec.structs import asdict
 
+from fairway.base.addresses import IPAddress
 from fairway.base.text import one_line
 from fairway.flow.trace import Candidate, Disposition, Trace
 from fairway.trace.explain import BackendTold, Explanation, StepTold
@@ -137,7 +139,7 @@ def fate_json(trace: Trace) -> dict[str, Any]:
     """What each packet of many is answered with."""
     return {
         "action": trace.disposition.value,
-        "backends": [_candidate_json(candidate) for candidate in trace.candidates],
+        "backends": list(_candidates_json(trace.candidates)),
         "masquerade": trace.masquerade,
         "reason": trace.reason,
         "steps": [
@@ -244,19 +246,29 @@ def _defect(told: Explanation) -> str:
 # JSON
 
 
-def _candidate_json(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "address": str(candidate.address),
-        "port": candidate.port,
-        "probability": float(f"{float(candidate.probability):.4g}"),
-        "masquerade": candidate.masquerade,
-        "local": candidate.local,
-    }
+def _candidates_json(candidates: tuple[Candidate, ...]) -> Iterator[dict[str, Any]]:
+    """Each candidate, whose probability is the same for all."""
+    if not candidates:
+        return
+    probability = float(f"{float(candidates[0].probability):.4g}")
+    for candidate in candidates:
+        yield {
+            "address": _address_text(candidate.address),
+            "port": candidate.port,
+            "probability": probability,
+            "masquerade": candidate.masquerade,
+            "local": candidate.local,
+        }
+
+
+def _address_text(address: IPAddress) -> str:
+    """`str(address)`, for IPv4 in half the time."""
+    return inet_ntoa(address.packed) if address.version == 4 else str(address)
 
 
 def _backend_json(backend: BackendTold) -> dict[str, Any]:
     return {
-        **_candidate_json(backend.candidate),
+        **next(_candidates_json((backend.candidate,))),
         "what": backend.what,
         "rules": [_rule_json(rule) for rule in backend.rules],
     }
