@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.netlink.conntrack import IPPROTO_UDP, Flow
 from fairway.netlink.flows import FlowTable
-from tests.agent.test_agent import endpoint_slice, node, service
+from tests.agent.test_agent import endpoint_slice, service
 from tests.kernel.namespaces import in_namespaces
 from tests.kernel.test_agent_kernel import eventually
 from tests.kernel.test_nft_agent import Lab
@@ -25,32 +26,64 @@ from tests.watch.fake_api import FakeApi
 
 pytestmark = pytest.mark.kernel
 
-NODE_ADDRESS, NODE_PORT, CLUSTER_IP, PORT, TARGET_PORT = "172.18.0.5", 30053, "10.200.1.5", 53, 5353
-FIRST, SECOND = "10.10.1.1", "10.10.1.2"
-STRANGER = "198.51.100.9"
-"""A host beyond this node, which nobody answers for."""
-DOORS = ((CLUSTER_IP, PORT), (NODE_ADDRESS, NODE_PORT))
-MODES = (["--proxy-mode", "nftables"], ["--proxy-mode", "iptables", "--iptables-variant", "nft"])
+NODE_PORT, PORT, TARGET_PORT = 30053, 53, 5353
 REFUSED, NOBODY = "refused", "nobody"
 
-SERVICE = service(type="NodePort", ports=[{"port": PORT, "protocol": "UDP", "nodePort": NODE_PORT}])
+
+@dataclass(frozen=True)
+class Side:
+    """The addresses of one family. stranger: a host beyond this node, which nobody answers for."""
+
+    family: Family
+    node: str
+    cluster_ip: str
+    first: str
+    second: str
+    stranger: str
+
+    @property
+    def doors(self) -> tuple[tuple[str, int], ...]:
+        return (self.cluster_ip, PORT), (self.node, NODE_PORT)
+
+    @property
+    def service(self) -> Object:
+        ports = [{"port": PORT, "protocol": "UDP", "nodePort": NODE_PORT}]
+        return service(type="NodePort", clusterIP=self.cluster_ip, clusterIPs=[self.cluster_ip], ports=ports)
+
+    def slice_of(self, *addresses: str) -> Object:
+        ports = [{"port": TARGET_PORT, "protocol": "UDP"}]
+        return {**endpoint_slice(*addresses), "addressType": self.family.api_name, "ports": ports}
 
 
-def slice_of(*addresses: str) -> Object:
-    return {**endpoint_slice(*addresses), "ports": [{"port": TARGET_PORT, "protocol": "UDP"}]}
+IPV4 = Side(Family.IPV4, "172.18.0.5", "10.200.1.5", "10.10.1.1", "10.10.1.2", "198.51.100.9")
+IPV6 = Side(Family.IPV6, "fd00:18::5", "fd00:200::5", "fd00:10::1", "fd00:10::2", "2001:db8::9")
+NFTABLES, IPTABLES = ["--proxy-mode", "nftables"], ["--proxy-mode", "iptables", "--iptables-variant", "nft"]
+CASES = [
+    pytest.param(mode, side, id=f"{name}-{side.family.api_name}")
+    for name, mode in (("nftables", NFTABLES), ("iptables", IPTABLES))
+    for side in (IPV4, IPV6)
+]
+
+
+def node() -> Object:
+    addresses = [{"type": "InternalIP", "address": side.node} for side in (IPV4, IPV6)]
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "here"}, "status": {"addresses": addresses}}
 
 
 class Net:
     """The endpoints, which answer as who they are, and a client for each door."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        for address in (NODE_ADDRESS, FIRST, SECOND):
-            _ip("address", "add", f"{address}/32", "dev", "lo")
+    def __init__(self, side: Side, stack: ExitStack) -> None:
+        self._side = side
+        for each in (IPV4, IPV6):
+            for address in (each.node, each.first, each.second):
+                _ip("address", "add", f"{address}/{each.family.bits}", "dev", "lo")
         _ip("link", "add", "beyond", "type", "veth", "peer", "name", "void")
         _ip("link", "set", "void", "up")
         _ip("link", "set", "beyond", "up", "arp", "off")
-        _ip("route", "add", "default", "dev", "beyond", "src", NODE_ADDRESS)
-        self._servers = {address: self._open(stack) for address in (FIRST, SECOND)}
+        for each in (IPV4, IPV6):
+            _ip(f"-{each.family}", "route", "add", "default", "dev", "beyond", "src", each.node)
+        self._servers = {address: self._open(stack) for address in (side.first, side.second)}
         for address, server in self._servers.items():
             server.bind((address, TARGET_PORT))
         self._stack = stack
@@ -58,7 +91,7 @@ class Net:
     def client(self, address: str, port: int) -> Callable[[], Awaitable[str]]:
         """Sends a datagram each time it is called, always from the same port; gives who received it."""
         opened = self._open(self._stack)
-        opened.bind((NODE_ADDRESS, 0))
+        opened.bind((self._side.node, 0))
         opened.connect((address, port))
         sent = 0
 
@@ -76,9 +109,9 @@ class Net:
 
         return send
 
-    @staticmethod
-    def _open(stack: ExitStack) -> socket.socket:
-        opened = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    def _open(self, stack: ExitStack) -> socket.socket:
+        kind = socket.AF_INET if self._side.family is Family.IPV4 else socket.AF_INET6
+        opened = stack.enter_context(socket.socket(kind, socket.SOCK_DGRAM))
         opened.setblocking(False)
         return opened
 
@@ -86,14 +119,14 @@ class Net:
 Test = Callable[[Lab, Net], Awaitable[None]]
 
 
-def play(arguments: list[str], test: Test) -> None:
+def play(arguments: list[str], side: Side, test: Test) -> None:
     """With an agent in a fresh namespace and an API server that knows of no Service."""
 
     async def run() -> None:
         api = FakeApi()
         api.put(node())
         with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-            net = Net(stack)
+            net = Net(side, stack)
             async with api.serve(port=6443):
                 lab = Lab(api, Path(directory))
                 async with lab.agent(*arguments):
@@ -111,80 +144,81 @@ def all_of(clients: list[Callable[[], Awaitable[str]]]) -> Callable[[], Awaitabl
     return send
 
 
-@pytest.mark.parametrize("mode", MODES, ids=["nftables", "iptables"])
-def test_datagrams_follow_the_service_however_long_their_client_has_been_sending(mode: list[str]) -> None:
+@pytest.mark.parametrize(("mode", "side"), CASES)
+def test_datagrams_follow_the_service_however_long_their_client_has_been_sending(mode: list[str], side: Side) -> None:
     """Before it is there, to its endpoints as they change, to none, back, deleted, and made again."""
 
     async def test(lab: Lab, net: Net) -> None:
-        clients = [net.client(*door) for door in DOORS]
+        clients = [net.client(*door) for door in side.doors]
         sent = all_of(clients)
         assert await sent() == {NOBODY, REFUSED}  # the node refuses its own port; the clusterIP is out of the house
-        await lab.put(SERVICE, slice_of(FIRST))
-        await eventually(sent, lambda who: who == {FIRST})
-        await lab.put(slice_of(SECOND))
-        await eventually(sent, lambda who: who == {SECOND})
-        await lab.put(slice_of())
+        await lab.put(side.service, side.slice_of(side.first))
+        await eventually(sent, lambda who: who == {side.first})
+        await lab.put(side.slice_of(side.second))
+        await eventually(sent, lambda who: who == {side.second})
+        await lab.put(side.slice_of())
         await eventually(sent, lambda who: who == {REFUSED})
-        await lab.put(slice_of(FIRST))
-        await eventually(sent, lambda who: who == {FIRST})
+        await lab.put(side.slice_of(side.first))
+        await eventually(sent, lambda who: who == {side.first})
         lab.api.remove(SERVICES, "web", "default")
         await lab.api.announce()
-        await eventually(sent, lambda who: FIRST not in who)
-        await lab.put(SERVICE, slice_of(SECOND))
-        await eventually(sent, lambda who: who == {SECOND})
+        await eventually(sent, lambda who: side.first not in who)
+        await lab.put(side.service, side.slice_of(side.second))
+        await eventually(sent, lambda who: who == {side.second})
 
-    play(mode, test)
+    play(mode, side, test)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=["nftables", "iptables"])
-def test_the_flows_of_nobody_else_are_touched(mode: list[str]) -> None:
+@pytest.mark.parametrize(("mode", "side"), CASES)
+def test_the_flows_of_nobody_else_are_touched(mode: list[str], side: Side) -> None:
     """To other hosts' ports of the same numbers, to other endpoints, and of TCP."""
 
     async def test(lab: Lab, net: Net) -> None:
-        await lab.put(SERVICE, slice_of(FIRST, SECOND))
-        clients = [net.client(*DOORS[0]) for _ in range(16)]
-        await eventually(all_of(clients), lambda who: who == {FIRST, SECOND})
-        await all_of([net.client(STRANGER, port) for port in (NODE_PORT, PORT)])()
-        before = flows()
-        kept = [flow for flow in before.values() if str(flow.reply.source) != FIRST]
-        gone = [flow for flow in before.values() if str(flow.reply.source) == FIRST]
-        assert {str(flow.original.destination) for flow in kept} == {STRANGER, CLUSTER_IP}
+        await lab.put(side.service, side.slice_of(side.first, side.second))
+        clients = [net.client(*side.doors[0]) for _ in range(16)]
+        await eventually(all_of(clients), lambda who: who == {side.first, side.second})
+        await all_of([net.client(side.stranger, port) for port in (NODE_PORT, PORT)])()
+        before = flows(side.family)
+        kept = [flow for flow in before.values() if str(flow.reply.source) != side.first]
+        gone = [flow for flow in before.values() if str(flow.reply.source) == side.first]
+        assert {str(flow.original.destination) for flow in kept} == {side.stranger, side.cluster_ip}
         assert gone
-        await lab.put(slice_of(SECOND))
+        await lab.put(side.slice_of(side.second))
 
         async def left() -> dict[int, Flow]:
             await asyncio.sleep(0)
-            return flows()
+            return flows(side.family)
 
         left_over = await eventually(left, lambda found: not found.keys() & {flow.identifier for flow in gone})
         assert left_over.keys() == {flow.identifier for flow in kept}
 
-    play(mode, test)
+    play(mode, side, test)
 
 
-def test_an_agent_that_starts_finds_what_became_stale_without_it() -> None:
+@pytest.mark.parametrize("side", [IPV4, IPV6], ids=lambda side: side.family.api_name)
+def test_an_agent_that_starts_finds_what_became_stale_without_it(side: Side) -> None:
     async def run() -> None:
         api = FakeApi()
         api.put(node())
         with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-            net = Net(stack)
+            net = Net(side, stack)
             async with api.serve(port=6443):
                 lab = Lab(api, Path(directory))
-                await lab.put(SERVICE, slice_of(FIRST))
-                sent = all_of([net.client(*door) for door in DOORS])
+                await lab.put(side.service, side.slice_of(side.first))
+                sent = all_of([net.client(*door) for door in side.doors])
                 async with lab.agent():
-                    await eventually(sent, lambda who: who == {FIRST})
-                api.put(slice_of(SECOND))
+                    await eventually(sent, lambda who: who == {side.first})
+                api.put(side.slice_of(side.second))
                 async with lab.agent():
-                    await eventually(sent, lambda who: who == {SECOND})
+                    await eventually(sent, lambda who: who == {side.second})
 
     in_namespaces(lambda: asyncio.run(run()))
 
 
-def flows() -> dict[int | None, Flow]:
+def flows(family: Family) -> dict[int | None, Flow]:
     """Those of UDP there are, by their number."""
     with FlowTable() as table:
-        return {flow.identifier: flow for flow in table.flows(Family.IPV4, IPPROTO_UDP)}
+        return {flow.identifier: flow for flow in table.flows(family, IPPROTO_UDP)}
 
 
 def _waiting(server: socket.socket) -> list[bytes]:
