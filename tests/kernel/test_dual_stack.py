@@ -14,7 +14,8 @@ import pytest
 
 from fairway.api.types import Object
 from fairway.base.addresses import Family
-from fairway.netlink.nftables import NFPROTO_IPV4, NFPROTO_IPV6, delete_table
+from fairway.dataplane.nft.monitor import Monitor
+from fairway.netlink.nftables import NFPROTO_IPV4, NFPROTO_IPV6, ChainInfo, delete_table, new_chain, new_table
 from fairway.netlink.socket import NetlinkSocket
 from tests.agent.test_agent import endpoint_slice, service
 from tests.agent.test_families import slice_v6
@@ -155,6 +156,22 @@ def test_a_table_that_is_deleted_is_repaired_by_its_own_family_alone(family: Fam
             await eventually(_repairs, lambda found: found == {family.api_name: 1.0})
 
     in_lab(play)
+
+
+def test_a_monitor_is_deaf_to_the_sockets_it_was_told_and_hears_all_others() -> None:
+    def play() -> None:
+        with NetlinkSocket() as ours, NetlinkSocket() as also_ours, NetlinkSocket() as stranger:
+            monitor = Monitor(NFPROTO_IPV6, deaf_to=[ours.port, also_ours.port])
+            for number, each in enumerate((ours, also_ours)):
+                each.commit([new_table(NFPROTO_IPV6, "fairway")])
+                each.commit([new_chain(NFPROTO_IPV6, ChainInfo("fairway", f"c{number}"))])
+            assert monitor.tampering(own_port=0) == []
+            stranger.commit([delete_table(NFPROTO_IPV6, "fairway")])
+            [told] = monitor.tampering(own_port=0)
+            assert told.what == "the table was deleted"
+            monitor.close()
+
+    in_namespaces(play)
 
 
 async def _repairs() -> dict[str, float] | None:

@@ -383,6 +383,9 @@ def _open_dataplanes(config: AgentConfig) -> dict[Family, Dataplane]:
             if family is config.families[-1] and not opened:
                 raise
             _log.warning("%s is not served: %s", family.api_name, error)
+    ours = [dataplane for dataplane in opened.values() if isinstance(dataplane, NftDataplane)]
+    for dataplane in ours:
+        dataplane.be_deaf_to([other for other in ours if other is not dataplane])
     return opened
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -129,6 +129,15 @@ class NftDataplane:
     def __init__(self, family: Family = Family.IPV4) -> None:
         self._family = family
         self._backend = NftBackend()
+
+    @property
+    def port(self) -> int:
+        """What the kernel knows its commits by."""
+        return self._backend.port
+
+    def be_deaf_to(self, others: Iterable[NftDataplane]) -> None:
+        """What these commit is no tampering: those of other families. Before the first apply."""
+        self._backend.be_deaf_to([other.port for other in others])
 
     def apply(self, assembly: Assembly, changed: frozenset[Key] | None) -> Applied:
         sync = self._backend.apply(assembly, changed)

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from struct import Struct
 from types import TracebackType
 
@@ -30,6 +30,7 @@ SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP = 1, 2
 NETLINK_CAP_ACK, NETLINK_EXT_ACK = 10, 11
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SO_ATTACH_FILTER = 26
 CLONE_NEWNET = 0x40000000
 
 _RECEIVE = 1 << 18
@@ -41,6 +42,13 @@ _ACK_SIZE = 1024
 _SMALLEST_BUFFER = 1 << 20
 _SMALLEST_BATCH = 4096
 _DUMP_TRIES = 10
+_FILTER = Struct("=HBBI")
+"""struct sock_filter: code, jump if true, jump if false, operand."""
+_FILTER_PROGRAM = Struct("@HP")
+"""struct sock_fprog: number of steps, where they are."""
+_U32 = Struct("=I")
+_PORT_OFFSET = 12
+"""Of nlmsg_pid in a message: who asked for what it tells of."""
 _TIMEOUT = Struct("@ll")
 """struct timeval: seconds, microseconds."""
 _TIMEOUT_S = 30
@@ -102,6 +110,19 @@ class NetlinkSocket:
 
     def leave(self, group: int) -> None:
         self._socket.setsockopt(SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group)
+
+    def be_deaf_to(self, ports: Collection[int]) -> None:
+        """Never hear a notification of what these sockets did (`port`): the kernel drops it before it takes room."""
+        if not ports:
+            return
+        load, same, accept, drop = 0x20, 0x15, 0x06, 0x06  # linux/filter.h: BPF_LD | BPF_ABS, BPF_JEQ, BPF_RET
+        wanted = [int.from_bytes(_U32.pack(port), "big") for port in ports]  # as the program loads them
+        program = [(load, 0, 0, _PORT_OFFSET)]
+        program += [(same, len(wanted) - index, 0, port) for index, port in enumerate(wanted)]
+        program += [(accept, 0, 0, 0xFFFFFFFF), (drop, 0, 0, 0)]
+        code = ctypes.create_string_buffer(b"".join(_FILTER.pack(*step) for step in program))
+        told = _FILTER_PROGRAM.pack(len(program), ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, told)
 
     def reserve(self, received: int) -> None:
         """Make room for so many bytes of answers or notifications, as far as the machine lets."""

@@ -74,6 +74,19 @@ class NftBackend:
         self._book: Book | None = None
         self._held: dict[Key, ServicePlan] = {}
         self._untold: list[Tampering] = []
+        self._others: tuple[int, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Of the socket it commits by."""
+        return self._socket.port
+
+    def be_deaf_to(self, ports: Iterable[int]) -> None:
+        """Not to hear of these sockets' commits, which are of the other family's table. Before the first apply.
+
+        Thousands of elements told one by one would fill the room for what a stranger does.
+        """
+        self._others = tuple(ports)
 
     def close(self) -> None:
         self._socket.close()
@@ -239,7 +252,7 @@ class NftBackend:
         """As `_bring_some`, from whatever is there; what the kernel will not have of `shares` goes to `refused`."""
         assert self._settings is not None
         if self._monitor is None:
-            self._monitor = Monitor(self._protocol, namespace=self._namespace)
+            self._monitor = Monitor(self._protocol, namespace=self._namespace, deaf_to=self._others)
         reason: Exception | None = None
         for _ in range(_TRIES):
             try:

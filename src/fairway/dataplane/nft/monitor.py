@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fairway.dataplane.nft.ruleset import TABLE
@@ -51,12 +52,16 @@ class Tampering:
 
 
 class Monitor:
-    """Hears the commits of a network namespace. Raises Unsupported without the privilege."""
+    """Hears the commits of a network namespace. Raises Unsupported without the privilege.
 
-    def __init__(self, family: int, *, namespace: int | None = None) -> None:
+    deaf_to: sockets that never touch our table, of which nothing is worth hearing.
+    """
+
+    def __init__(self, family: int, *, namespace: int | None = None, deaf_to: Collection[int] = ()) -> None:
         self._family = family
         self._socket = NetlinkSocket(namespace=namespace)
         self._socket.reserve(_BUFFER)
+        self._socket.be_deaf_to(deaf_to)
         self._deaf = True
         self.hear()
 
