@@ -100,6 +100,27 @@ def test_requests_are_carried_out_in_order_and_the_first_that_fails_is_named() -
 
 
 @pytest.mark.kernel
+def test_more_requests_than_a_socket_holds_answers_to_are_carried_out() -> None:
+    def exchange() -> object:
+        with rtnl.RouteSocket() as routes:
+            network = IPv4Network("10.0.0.0/16")
+            adding = [rtnl.address(1, IPv4Interface(f"{network[each]}/32"), present=True) for each in range(5000)]
+            routes.exchange(adding)
+            try:
+                routes.exchange([rtnl.address(1, IPv4Interface("10.1.0.1/32"), present=True)] * 2 + adding)
+            except rtnl.RtnlError as error:
+                first = error.position
+            removing = [rtnl.address(1, IPv4Interface(f"{network[each]}/32"), present=False) for each in range(5000)]
+            try:
+                routes.exchange([*removing, removing[0]])
+            except rtnl.RtnlError as error:
+                return first, error.position, error.number
+            return None
+
+    assert in_scratch_network(exchange) == repr((1, 5000, errno.EADDRNOTAVAIL))
+
+
+@pytest.mark.kernel
 def test_the_kernels_own_words_are_in_the_error() -> None:
     def exchange() -> object:
         with rtnl.RouteSocket() as routes:

@@ -48,6 +48,8 @@ _ERROR = struct.Struct("=iIHHII")
 
 _ATTRIBUTE = struct.Struct("=HH")
 _CHUNK = 1 << 16
+_BATCH = 128
+"""Requests a message: the answers, a kilobyte of kernel memory each, are to fit into the socket's buffer."""
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -213,15 +215,22 @@ class RouteSocket:
         self._socket.close()
 
     def exchange(self, requests: Sequence[Request], *, ignore: Sequence[int] = ()) -> None:
-        """Send requests in one message, in order. A failed one does not keep the kernel from the next.
+        """Send requests in as few messages as there is room for their answers, in order.
 
-        ignore: errnos that mean that it was done before. Raises RtnlError for the first that fails otherwise.
+        A failed one does not keep the kernel from the next. ignore: errnos that mean that it was done before. Raises
+        RtnlError for the first that fails otherwise.
         """
-        if not requests:
-            return
-        first = self._sequence + 1
+        failures: list[RtnlError] = []
+        for first in range(0, len(requests), _BATCH):
+            failures += self._exchange_batch(requests[first : first + _BATCH], first, ignore)
+        if failures:
+            raise failures[0]
+
+    def _exchange_batch(self, requests: Sequence[Request], first: int, ignore: Sequence[int]) -> list[RtnlError]:
+        """What of these failed, in order; first: the position of the first of them in the exchange."""
+        before = self._sequence + 1
         self._sequence += len(requests)
-        numbered = (_numbered(request.data, first + position) for position, request in enumerate(requests))
+        numbered = (_numbered(request.data, before + position) for position, request in enumerate(requests))
         self._socket.send(b"".join(numbered))
         failures: list[RtnlError] = []
         missing = len(requests)
@@ -229,9 +238,8 @@ class RouteSocket:
             for sequence, number, message in _acknowledgements(self._socket.recv(_CHUNK)):
                 missing -= 1
                 if number and number not in ignore:
-                    failures.append(RtnlError(number, message, position=sequence - first))
-        if failures:
-            raise min(failures, key=lambda failure: failure.position)
+                    failures.append(RtnlError(number, message, position=first + sequence - before))
+        return sorted(failures, key=lambda failure: failure.position)
 
 
 def _create_link(
