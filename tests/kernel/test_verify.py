@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -22,13 +24,15 @@ from fairway.base.addresses import Family
 from fairway.cli.verify import verify
 from fairway.cluster.verify.jobs import Job, cluster_jobs, packet_job, random_jobs
 from fairway.cluster.verify.report import Found, Report, report_json, text_lines
-from fairway.cluster.verify.reproduce import command, manifest, reproduce, run_job
+from fairway.cluster.verify.reproduce import command, manifest, reproduce, run_job, run_jobs
+from fairway.cluster.verify.wire import PATIENCE_S
 from fairway.dataplane.ipt.backend import Variant
 from fairway.flow.trace import Disposition
 from fairway.plan.assembly import Assembly
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.options import Mode, NodeView, parse_options
 from tests.kernel.cluster import NODE, NODE_ADDRESS, OBJECTS
+from tests.waiting import until
 
 pytestmark = pytest.mark.kernel
 
@@ -105,10 +109,11 @@ def test_generated_clusters_are_as_evaluate_says(mode: Mode, variant: Variant, f
     }
     report = Report(clusters=len(CLUSTERS))
     said: Counter[Disposition] = Counter()
-    for job in chain.from_iterable(random_jobs(seed, [mode], [family]) for seed in CLUSTERS):
+    jobs = chain.from_iterable(random_jobs(seed, [mode], [family]) for seed in CLUSTERS)
+    for job, findings in run_jobs(jobs, planes):
         evaluator = Evaluator(job.assembly.plan())
         said.update(evaluator.evaluate(probe.packet).disposition for probe in job.probes)
-        report.found += report.add(job, run_job(job, planes))
+        report.found += report.add(job, findings)
     assert list(text_lines(report))[-1:] == [report.summary]
     assert report.found == [], "\n".join(text_lines(report))
     # So that it is no proof of nothing.
@@ -193,6 +198,26 @@ def test_the_command_proves_files_of_objects(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("1 node, 2 modes, IPv4: ")
     assert result.stdout.endswith(" packets, all as explained\n")
+
+
+async def test_interrupted_it_leaves_nobody() -> None:
+    """Its children are gone with it, and so are all their namespaces."""
+    program = "import sys; from fairway.cli.main import main; sys.exit(main())"
+    verifying = subprocess.Popen(
+        [sys.executable, "-c", program, "verify", "--random", "100000", "--mode", "nftables"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{verifying.pid}/task/{verifying.pid}/children")
+    await until(lambda: bool(children.read_text().split()))
+    left = [int(pid) for pid in children.read_text().split()]
+
+    verifying.send_signal(signal.SIGINT)
+    _, said = verifying.communicate(timeout=PATIENCE_S)
+
+    assert (verifying.returncode, said) == (130, "fairway: interrupted\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
 
 
 def test_clusters_are_generated_by_command() -> None:

@@ -20,7 +20,7 @@ from fairway.cluster.objects import Source
 from fairway.cluster.verify.jobs import Job, cluster_jobs, packet_job, random_jobs
 from fairway.cluster.verify.probes import SENT, Probe
 from fairway.cluster.verify.report import Found, Report, report_json, text_lines
-from fairway.cluster.verify.reproduce import reproduce, run_job
+from fairway.cluster.verify.reproduce import reproduce, run_jobs
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.options import Mode, Options, view_node
 
@@ -91,10 +91,10 @@ def verify(
 
 
 def _run(jobs: Iterable[Job], report: Report, tell: Callable[[str], None]) -> None:
-    for job in jobs:
+    for job, findings in run_jobs(jobs):
         where = f"generated cluster {job.seed}" if job.seed is not None else job.node
-        tell(f"{where}, {job.options.mode.value}, {job.options.family.api_name}: {len(job.probes)} packets")
-        for found in report.add(job, run_job(job)):
+        tell(f"{where}, {job.options.mode.value}, {job.options.family.api_name}: {findings.packets} packets")
+        for found in report.add(job, findings):
             report.found.append(_reproduced(found, tell) if len(report.found) < REPRODUCED else found)
 
 

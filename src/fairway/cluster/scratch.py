@@ -11,9 +11,10 @@ import pickle
 import shutil
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fairway.base.errors import FairwayError
 from fairway.cluster.tools import HOST_PATH
@@ -63,23 +64,60 @@ def _enter_network_of(pid: int) -> None:
     os.close(descriptor)
 
 
+def in_scratches(functions: Iterable[Callable[[], T]], *, at_once: int) -> Iterator[T]:
+    """What each of these returns in a scratch namespace of its own, in their order; so many run at a time.
+
+    Raises as `in_scratch`; then, or where nobody takes the rest, those that run are ended.
+    """
+    running: deque[_Child] = deque()
+    try:
+        for function in functions:
+            running.append(_begin(_enter_scratch, function))
+            if len(running) == at_once:
+                yield _end(running.popleft())
+        while running:
+            yield _end(running.popleft())
+    finally:
+        for child in running:
+            _stop(child)
+
+
+_Child = tuple[int, int]
+"""Its pid, and the end of a pipe that it tells its outcome by."""
+
+
 def _in_child(enter: Callable[[], None], function: Callable[[], T]) -> T:
+    return _end(_begin(enter, function))  # type: ignore[no-any-return] # what `function` returned, through pickle
+
+
+def _begin(enter: Callable[[], None], function: Callable[[], object]) -> _Child:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     child = fork(lambda: _tell(writing, enter, function))
     os.close(writing)
+    return child, reading
+
+
+def _end(child: _Child) -> Any:
+    """What its function returned."""
     try:
-        with open(reading, "rb") as answer:
+        with open(child[1], "rb", closefd=False) as answer:
             told = answer.read()
     finally:
         # Where the parent was interrupted the child is in the way; otherwise it has nothing left to do.
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _stop(child)
     if not told:
         raise RuntimeError("a child in a scratch namespace was killed")
     error, value = pickle.loads(told)  # noqa: S301 - from our own child
     if error is not None:
         raise error
-    return value  # type: ignore[no-any-return] # what `function` returned, through pickle
+    return value
+
+
+def _stop(child: _Child) -> None:
+    pid, reading = child
+    os.close(reading)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _tell(writing: int, enter: Callable[[], None], function: Callable[[], object]) -> int:

@@ -25,10 +25,10 @@ _RTM_NEWLINK, _RTM_DELLINK = 16, 17
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 _RTM_NEWNEIGH = 28
-_RT_TABLE_MAIN = 254
+_RT_TABLE_MAIN, _RT_TABLE_LOCAL = 254, 255
 _RTPROT_STATIC = 4
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
-_RTN_UNICAST = 1
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _NUD_PERMANENT = 0x80
 _FOREVER = 0xFFFFFFFF
@@ -176,6 +176,26 @@ def route(
         scope=_RT_SCOPE_LINK if via is None else _RT_SCOPE_UNIVERSE,
         type=_RTN_UNICAST,
         attrs=attributes,
+    )
+
+
+def local_route(link: int, host: IPAddress) -> Request:
+    """Let packets to an address of the link be taken in from now on.
+
+    The kernel makes such a route of its own for each address, but of IPv6 when it finds the time, and until then sends
+    them elsewhere (addrconf_dad_start in net/ipv6/addrconf.c).
+    """
+    return _encode(
+        rtmsg,
+        _RTM_NEWROUTE,
+        _NLM_F_CREATE,  # several links may have one address
+        family=_FAMILIES[host.version],
+        dst_len=host.max_prefixlen,
+        table=_RT_TABLE_LOCAL,
+        proto=_RTPROT_STATIC,
+        scope=_RT_SCOPE_UNIVERSE,
+        type=_RTN_LOCAL,
+        attrs=[("RTA_DST", str(host)), ("RTA_OIF", link)],
     )
 
 

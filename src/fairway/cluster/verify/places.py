@@ -11,13 +11,13 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_interface, ip_network
+from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
 
 from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.base.errors import Unsupported
 from fairway.cluster.verify.taps import LOOPBACK
-from fairway.fabric.rtnl import RouteSocket, address, neighbour, new_veth, route, set_link
+from fairway.fabric.rtnl import Request, RouteSocket, address, local_route, neighbour, new_veth, route, set_link
 from fairway.fabric.syscalls import Namespace, set_loopback_up, setns, settle_link, unshare
 
 HOST_LINK = "eth0"
@@ -116,8 +116,8 @@ def new_place(number: int, interface: str, addresses: Sequence[IPAddress], gatew
         near = socket.if_nametoindex(interface)
         routes.exchange(
             [
-                address(near, ip_interface(gateway), present=True, prefix_route=False),
                 set_link(interface, up=True),
+                *_owning(near, gateway),
                 neighbour(near, first, far_mac),
                 route(_only(first), link=near, source=gateway),
             ]
@@ -127,7 +127,7 @@ def new_place(number: int, interface: str, addresses: Sequence[IPAddress], gatew
         far = socket.if_nametoindex(HOST_LINK)
         routes.exchange(
             [
-                address(far, ip_interface(first), present=True, prefix_route=False),
+                *_owning(far, first),
                 neighbour(far, gateway, near_mac),
                 route(_only(gateway), link=far),
                 route(_everything(family), via=gateway, link=far),
@@ -144,13 +144,13 @@ def add_addresses(place: Place, known: IPAddress, addresses: Sequence[IPAddress]
         routes.exchange([route(_only(each), via=known, link=near) for each in addresses])
     with place.entered(), RouteSocket() as routes:
         far = socket.if_nametoindex(HOST_LINK)
-        routes.exchange([address(far, ip_interface(each), present=True, prefix_route=False) for each in addresses])
+        routes.exchange([request for each in addresses for request in _owning(far, each)])
 
 
 def own_address(own: IPAddress) -> None:
     """Give the caller's network namespace one more address."""
     with RouteSocket() as routes:
-        routes.exchange([address(socket.if_nametoindex(LOOPBACK), ip_interface(own), present=True, prefix_route=False)])
+        routes.exchange(_owning(socket.if_nametoindex(LOOPBACK), own))
 
 
 def route_all_by(place: Place, known: IPAddress) -> None:
@@ -171,6 +171,12 @@ def _new_network() -> int:
     finally:
         os.close(own)
     return descriptor
+
+
+def _owning(link: int, own: IPAddress) -> list[Request]:
+    """Give a link that is up an address, which counts at once."""
+    request = address(link, ip_interface(own), present=True, prefix_route=False)
+    return [request, local_route(link, own)] if isinstance(own, IPv6Address) else [request]
 
 
 def _only(host: IPAddress) -> IPNetwork:

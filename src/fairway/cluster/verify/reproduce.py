@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import yaml
 
 from fairway.api.codec import decode_cluster
 from fairway.api.types import Object
 from fairway.base.addresses import Family, format_host
+from fairway.cluster.scratch import in_scratch, in_scratches
 from fairway.cluster.verify.jobs import Job, assemble, packet_job
-from fairway.cluster.verify.run import AGENTS, Difference, Findings, Planes, verify_node
+from fairway.cluster.verify.run import AGENTS, Difference, Findings, Planes, proof
 from fairway.cluster.verify.shrink import shrink
 from fairway.flow.packet import Packet
 from fairway.plan.assembly import Assembly
@@ -37,8 +40,25 @@ class Reproduction:
 
 
 def run_job(job: Job, planes: Planes = AGENTS) -> Findings:
-    """Raises as `verify_node` does."""
-    return verify_node(job.assembly, job.options.mode, job.probes, planes=planes)
+    """In a scratch namespace. Raises as `in_scratch` does, FairwayError where the machine lacks something."""
+    return in_scratch(_proof(job, planes))
+
+
+def run_jobs(jobs: Iterable[Job], planes: Planes = AGENTS) -> Iterator[tuple[Job, Findings]]:
+    """All of them, in their order, as many at a time as there are processors. Raises as `run_job` does."""
+    begun: deque[Job] = deque()
+
+    def proofs() -> Iterator[Callable[[], Findings]]:
+        for job in jobs:
+            begun.append(job)
+            yield _proof(job, planes)
+
+    for findings in in_scratches(proofs(), at_once=len(os.sched_getaffinity(0))):
+        yield begun.popleft(), findings
+
+
+def _proof(job: Job, planes: Planes) -> Callable[[], Findings]:
+    return proof(job.assembly, job.options.mode, job.probes, planes=planes)
 
 
 def reproduce(job: Job, difference: Difference, planes: Planes = AGENTS) -> Reproduction:
@@ -52,7 +72,7 @@ def reproduce(job: Job, difference: Difference, planes: Planes = AGENTS) -> Repr
             return False
         one = packet_job(objects, view, options, node=job.node, probe=difference.probe)
         probes = [difference.probe] * _SENDS
-        found = verify_node(one.assembly, options.mode, probes, planes=planes).differences
+        found = run_job(replace(one, probes=probes), planes).differences
         return any(_kind(each) == kind for each in found)
 
     objects = [obj for obj in job.objects if obj.get("kind") in _KINDS]

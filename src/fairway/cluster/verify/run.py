@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from fairway.agent.dataplane import Dataplane, IptablesDataplane, NftDataplane
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.cluster.scratch import in_scratch
 from fairway.cluster.verify.compare import Memory, is_as_expected
 from fairway.cluster.verify.places import write_settings
 from fairway.cluster.verify.probes import Probe
@@ -64,11 +63,13 @@ class Findings:
     corners: Mapping[str, int] = field(default_factory=dict)
 
 
-def verify_node(assembly: Assembly, mode: Mode, probes: Sequence[Probe], *, planes: Planes = AGENTS) -> Findings:
-    """Send these packets under the rules that `assembly` becomes in this mode, and compare.
+def proof(
+    assembly: Assembly, mode: Mode, probes: Sequence[Probe], *, planes: Planes = AGENTS
+) -> Callable[[], Findings]:
+    """What sends these packets under the rules that `assembly` becomes in this mode, and compares.
 
-    Everything happens in a child, in namespaces of its own. Raises Unsupported's text as FairwayError where the machine
-    lacks something, Refused where the kernel takes not all of the rules.
+    To be called in a scratch namespace. Raises Unsupported where the machine lacks something, Refused where the kernel
+    takes not all of the rules.
     """
     evaluator = Evaluator(assembly.plan())
 
@@ -82,7 +83,7 @@ def verify_node(assembly: Assembly, mode: Mode, probes: Sequence[Probe], *, plan
             write_settings(plane.sysctls(assembly.view))
             return _send_all(node, evaluator, mode, probes)
 
-    return in_scratch(work)
+    return work
 
 
 def _send_all(node: Wire, evaluator: Evaluator, mode: Mode, probes: Sequence[Probe]) -> Findings:

@@ -1,4 +1,8 @@
-"""A wire for given packets to one node: who sends has a place of its own, and whoever may be met has a server."""
+"""A wire for given packets to one node: nobody calls who shares a place with it, and whoever may be met has a server.
+
+A place costs more than all packets that its host sends: the kernel takes long to make a network namespace and to let it
+go. So those who are only called share one, and so do those who only call.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ _WORLD: dict[Family, IPNetwork] = {
     Family.IPV4: ip_network("198.18.0.0/15"),
     Family.IPV6: ip_network("2001:2::/48"),
 }
-"""Where the node's default route leads: to a machine that has nobody else's address (RFC 2544, RFC 5180)."""
+"""Of them is where the node's default route leads, an address that nobody else has (RFC 2544, RFC 5180)."""
 
 
 @contextmanager
@@ -30,14 +34,18 @@ def staged(evaluator: Evaluator, packets: Sequence[Packet]) -> Iterator[Wire]:
             if not address.is_loopback:
                 node.own(str(address))
         senders = _senders(packets)
+        met = {candidate.address for trace in traces for candidate in trace.candidates}
+        called = {*met, *(packet.destination for packet in packets)}
         for source, interface in senders.items():
-            node.link(str(source), gateway, interface=interface)
-        backends = _backends(traces, evaluator, senders)
+            if interface or source in called:
+                node.link(str(source), gateway, interface=interface)
+        backends = sorted(address for address in met - senders.keys() if not evaluator.is_own(address))
         if backends:
             node.link([str(each) for each in backends], gateway)
         known = {*senders, *backends, *plan.node_addresses}
-        world = str(_unknown(_WORLD[plan.family], {*known, *(packet.destination for packet in packets)}))
-        node.link(world, gateway)
+        world = str(_unknown(_WORLD[plan.family], known | called))
+        callers = [str(source) for source, interface in senders.items() if not interface and source not in called]
+        node.link([world, *callers], gateway)
         node.route_all_to(world)
         for address, port, protocol in _servers(traces, evaluator, known):
             node.serve(str(address), port, protocol)
@@ -47,12 +55,6 @@ def staged(evaluator: Evaluator, packets: Sequence[Packet]) -> Iterator[Wire]:
 def _senders(packets: Iterable[Packet]) -> dict[IPAddress, str]:
     """All but the node itself, with the link that each comes in by."""
     return {packet.source: packet.interface for packet in packets if not packet.from_node}
-
-
-def _backends(traces: Iterable[Trace], evaluator: Evaluator, senders: Iterable[IPAddress]) -> list[IPAddress]:
-    """Who may be met that neither sends nor is the node: these never call each other, so they can share a place."""
-    met = {candidate.address for trace in traces for candidate in trace.candidates}
-    return sorted(address for address in met - set(senders) if not evaluator.is_own(address))
 
 
 def _servers(
