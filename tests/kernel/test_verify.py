@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -104,7 +105,7 @@ def cluster_job(mode: Mode) -> Job:
 )
 def test_generated_clusters_are_as_evaluate_says(mode: Mode, variant: Variant, family: Family) -> None:
     planes: Mapping[Mode, Callable[[Family], Dataplane]] = {
-        Mode.NFTABLES: lambda _: NftDataplane(),
+        Mode.NFTABLES: NftDataplane,
         Mode.IPTABLES: lambda family: IptablesDataplane(variant, family),
     }
     report = Report(clusters=len(CLUSTERS))
@@ -200,24 +201,23 @@ def test_the_command_proves_files_of_objects(tmp_path: Path) -> None:
     assert result.stdout.endswith(" packets, all as explained\n")
 
 
-async def test_interrupted_it_leaves_nobody() -> None:
+def test_interrupted_it_leaves_nobody() -> None:
     """Its children are gone with it, and so are all their namespaces."""
     program = "import sys; from fairway.cli.main import main; sys.exit(main())"
     verifying = subprocess.Popen(
         [sys.executable, "-c", program, "verify", "--random", "100000", "--mode", "nftables"],
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     children = Path(f"/proc/{verifying.pid}/task/{verifying.pid}/children")
-    await until(lambda: bool(children.read_text().split()))
-    left = [int(pid) for pid in children.read_text().split()]
+    asyncio.run(until(lambda: bool(children.read_text().split())))
+    begun = children.read_text().split()
 
     verifying.send_signal(signal.SIGINT)
     _, said = verifying.communicate(timeout=PATIENCE_S)
 
     assert (verifying.returncode, said) == (130, "fairway: interrupted\n")
-    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+    assert not any(Path("/proc", pid).exists() for pid in begun)
 
 
 def test_clusters_are_generated_by_command() -> None:

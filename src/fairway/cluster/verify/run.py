@@ -30,7 +30,7 @@ Planes = Mapping[Mode, Callable[[Family], Dataplane]]
 """How the data plane of each mode is made, for a family; called in the namespace it is for."""
 
 AGENTS: Planes = {
-    Mode.NFTABLES: lambda _: NftDataplane(),
+    Mode.NFTABLES: NftDataplane,
     Mode.IPTABLES: lambda family: IptablesDataplane(Variant.AUTO, family),
 }
 """Those of the agent."""
