@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.text import Text
 
 from fairway.api.types import Key
-from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.base.text import one_line
-from fairway.cli.objects import Cluster, NodeFlags, node_flags, objects_source, read_cluster, tell_ignored
+from fairway.cli.objects import Cluster, NodeFlags, lab_clients, node_flags, objects_source, read_cluster, tell_ignored
 from fairway.cli.options import print_json
 from fairway.cluster.objects import Source, without_collector
 from fairway.plan.model import Note
@@ -100,7 +100,7 @@ def explain(
     _check_usage(service, sender, target, packets, matrix=matrix, output=output)
     cluster = read_cluster(source)
     tell_ignored(cluster.view)
-    scene = Scene(cluster.view, _options_of(cluster, flags, node), _clients(source))
+    scene = Scene(cluster.view, _options_of(cluster, flags, node), lab_clients(source))
     if node:
         cluster.view.node(node)
     if packets:
@@ -158,13 +158,6 @@ def _options_of(cluster: Cluster, flags: NodeFlags, node: str | None) -> Options
         return own.options(cluster.settings, family=family)
 
     return options
-
-
-def _clients(source: Source) -> Mapping[str, IPAddress]:
-    """The clients of a lab, where it is a lab's cluster."""
-    state = source.lab()
-    record = state.record() if state is not None else None
-    return {name: parse_address(text) for name, text in record.clients.items()} if record is not None else {}
 
 
 def _answer_all(file: str, scene: Scene, node: str) -> int:

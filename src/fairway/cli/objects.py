@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import click
 
 from fairway.api.codec import ClusterView, decode_cluster
 from fairway.api.types import Object
-from fairway.base.addresses import Family
+from fairway.base.addresses import Family, IPAddress, parse_address
 from fairway.cluster.kubeadm import ProxySettings, settings_of
 from fairway.cluster.objects import Source, read_objects, without_collector
 from fairway.plan.options import LocalMode, Mode, Options, parse_options
@@ -72,6 +72,13 @@ def read_cluster(source: Source) -> Cluster:
         objects = read_objects(source)
         view = decode_cluster(objects)
     return Cluster(objects=objects, view=view, settings=settings_of(objects, view.service_cidrs))
+
+
+def lab_clients(source: Source) -> Mapping[str, IPAddress]:
+    """The clients of a lab by name, where it is a lab's cluster."""
+    state = source.lab()
+    record = state.record() if state is not None else None
+    return {name: parse_address(text) for name, text in record.clients.items()} if record is not None else {}
 
 
 def tell_ignored(view: ClusterView) -> None:

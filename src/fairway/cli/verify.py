@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import click
@@ -11,9 +11,9 @@ from click.core import ParameterSource
 
 from fairway.api.codec import ClusterView
 from fairway.api.types import Key
-from fairway.base.addresses import Family, parse_address
+from fairway.base.addresses import Family, IPAddress, parse_address
 from fairway.base.errors import Refused
-from fairway.cli.objects import Cluster, NodeFlags, node_flags, objects_source, read_cluster, tell_ignored
+from fairway.cli.objects import Cluster, NodeFlags, lab_clients, node_flags, objects_source, read_cluster, tell_ignored
 from fairway.cli.options import output, print_json
 from fairway.cli.progress import progress
 from fairway.cluster.objects import Source
@@ -78,7 +78,8 @@ def verify(
         jobs = _random_jobs(range(seed, seed + count), modes, families)
         report = Report(clusters=count)
     else:
-        jobs = _jobs_of_objects(read_cluster(source), services, nodes, flags, modes, (sender, target, interface))
+        told_packet = sender, target, interface
+        jobs = _jobs_of_objects(read_cluster(source), services, nodes, flags, modes, told_packet, lab_clients(source))
         report = Report()
     with progress("preparing") as tell:
         _run(jobs, report, tell)
@@ -114,6 +115,7 @@ def _jobs_of_objects(
     flags: NodeFlags,
     modes: Sequence[Mode],
     packet: tuple[str | None, str | None, str],
+    clients: Mapping[str, IPAddress],
 ) -> Iterator[Job]:
     view = cluster.view
     tell_ignored(view)
@@ -138,7 +140,7 @@ def _jobs_of_objects(
     families = [flags.family] if flags.family is not None else _families(view)
     options_of = [flags.options(cluster.settings, family=family, mode=mode) for family in families for mode in modes]
     keys = [_find_service(text, view) for text in services]
-    yield from cluster_jobs(cluster.objects, view, options_of, nodes=nodes, services=keys)
+    yield from cluster_jobs(cluster.objects, view, options_of, nodes=nodes, services=keys, clients=clients)
 
 
 def _families(view: ClusterView) -> list[Family]:

@@ -59,3 +59,13 @@ def test_nodes_and_services_can_be_chosen() -> None:
     found = labels(nodes=["node-2"], services=[Key("default", "call")])
     assert set(found) == {"node-2"}
     assert not any("10.200.1.1" in label or ":30001" in label for label in found["node-2"])
+
+
+def test_what_a_pod_sends_comes_in_by_one_link_to_doors_and_to_none() -> None:
+    options = parse_options(
+        detect_local_mode="BridgeInterface", bridge_interface="cni0", cluster_cidrs=["10.10.0.0/16"], mode=Mode.NFTABLES
+    )
+    jobs = cluster_jobs(OBJECTS, decode_cluster(OBJECTS), [options], nodes=["node-1"])
+    links = {(str(probe.packet.source), probe.packet.interface) for job in jobs for probe in job.probes}
+    assert {link for source, link in links if source == LOCAL_POD} == {"cni0"}
+    assert {source for source, link in links if link} == {LOCAL_POD}

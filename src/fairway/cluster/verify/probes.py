@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from fairway.api.codec import ClusterView
@@ -12,7 +12,7 @@ from fairway.base.addresses import Family, IPAddress, IPNetwork, format_host
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Plan
-from fairway.trace.journey import AskerKind
+from fairway.trace.journey import Asker, AskerKind, link_of
 from fairway.trace.matrix import Cell, askers, cells, entries
 
 SENT = (Protocol.TCP, Protocol.UDP)
@@ -49,11 +49,11 @@ def probes(
         for cell in cells(who, ways, evaluators):
             for node, probe in _of_cell(cell):
                 found[node].setdefault(probe.packet, probe)
-    outside = next(asker.address for asker in who if asker.kind is AskerKind.OUTSIDE)
+    outside = next(asker for asker in who if asker.kind is AskerKind.OUTSIDE)
     for node, evaluator in evaluators.items():
-        pod = next((each.address for each in who if each.kind is AskerKind.POD and each.node == node), outside)
+        pod = next((each for each in who if each.kind is AskerKind.POD and each.node == node), outside)
         called = [probe.packet for probe in found[node].values()]
-        for probe in _without_door(evaluator, called, {"outside": outside, f"a pod on {node}": pod}):
+        for probe in _without_door(evaluator, called, dict.fromkeys([outside, pod])):
             found[node].setdefault(probe.packet, probe)
     return {node: list(by_packet.values()) for node, by_packet in found.items()}
 
@@ -66,29 +66,28 @@ def _of_cell(cell: Cell) -> Iterator[tuple[str, Probe]]:
         yield leg.node, Probe(label=label, packet=leg.packet)
 
 
-def _without_door(evaluator: Evaluator, called: list[Packet], who: Mapping[str, IPAddress]) -> Iterator[Probe]:
+def _without_door(evaluator: Evaluator, called: list[Packet], who: Iterable[Asker]) -> Iterator[Probe]:
     """Another port of each address that was called; the node's ports where they are not open; nobody's addresses."""
     plan = evaluator.plan
     used = {(packet.destination, packet.port, packet.protocol) for packet in called}
     addresses = dict.fromkeys(packet.destination for packet in called)
-    for name, source in who.items():
+    node_ports = {(door.port, door.protocol) for port in plan.ports for door in port.doors if door.address is None}
+    called_ports = sorted({(packet.port, packet.protocol) for packet in called} & node_ports)
+    closed = [address for address in plan.node_addresses if not evaluator.takes_node_ports(address)]
+    for asker in who:
         for address in addresses:
             for protocol in SENT:
-                if (address, _WRONG_PORT, protocol) not in used and source != address:
-                    yield _probe(name, source, address, _WRONG_PORT, protocol)
+                if (address, _WRONG_PORT, protocol) not in used:
+                    yield from _calls(asker, evaluator, address, _WRONG_PORT, protocol)
         for address in _nobodys(plan, addresses):
-            yield _probe(name, source, address, _WRONG_PORT, Protocol.TCP)
-    node_ports = {(door.port, door.protocol) for port in plan.ports for door in port.doors if door.address is None}
-    called_ports = {(packet.port, packet.protocol) for packet in called} & node_ports
-    for port, protocol in sorted(called_ports):
-        for name, source in who.items():
-            for address in plan.node_addresses:
-                if not evaluator.takes_node_ports(address) and source != address:
-                    yield _probe(name, source, address, port, protocol)
-        loopback = LOOPBACK[plan.family]
-        if protocol in SENT:
-            probe = _probe(plan.node, loopback, loopback, port, protocol)
-            yield replace(probe, packet=replace(probe.packet, from_node=True))
+            yield from _calls(asker, evaluator, address, _WRONG_PORT, Protocol.TCP)
+        for port, protocol in called_ports:
+            for address in closed:
+                yield from _calls(asker, evaluator, address, port, protocol)
+    own = LOOPBACK[plan.family]
+    for port, protocol in called_ports:
+        packet = Packet(source=own, destination=own, port=port, protocol=protocol, from_node=True)
+        yield _probe(plan.node, packet)
 
 
 def _nobodys(plan: Plan, taken: Iterable[IPAddress]) -> Iterator[IPAddress]:
@@ -107,6 +106,13 @@ def _free(network: IPNetwork, owned: set[IPAddress | None]) -> IPAddress | None:
     return next((network[-step] for step in few if network[-step] not in owned), None)
 
 
-def _probe(name: str, source: IPAddress, address: IPAddress, port: int, protocol: Protocol) -> Probe:
-    packet = Packet(source=source, destination=address, port=port, protocol=protocol)
-    return Probe(label=f"{name} -> {format_host(address)}:{port}/{protocol}", packet=packet)
+def _calls(asker: Asker, evaluator: Evaluator, address: IPAddress, port: int, protocol: Protocol) -> Iterator[Probe]:
+    """Unless that is itself: then nothing leaves."""
+    if asker.address != address:
+        link = link_of(asker, evaluator)
+        packet = Packet(source=asker.address, destination=address, port=port, protocol=protocol, interface=link)
+        yield _probe(asker.name, packet)
+
+
+def _probe(name: str, packet: Packet) -> Probe:
+    return Probe(label=f"{name} -> {format_host(packet.destination)}:{packet.port}/{packet.protocol}", packet=packet)

@@ -53,8 +53,12 @@ def staged(evaluator: Evaluator, packets: Sequence[Packet]) -> Iterator[Wire]:
 
 
 def _senders(packets: Iterable[Packet]) -> dict[IPAddress, str]:
-    """All but the node itself, with the link that each comes in by."""
-    return {packet.source: packet.interface for packet in packets if not packet.from_node}
+    """All but the node itself, with the link that each comes in by: one, even where not each packet names it."""
+    found: dict[IPAddress, str] = {}
+    for packet in packets:
+        if not packet.from_node:
+            found[packet.source] = packet.interface or found.get(packet.source, "")
+    return found
 
 
 def _servers(
