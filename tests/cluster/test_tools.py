@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fairway.base.errors import Unsupported
-from fairway.cluster.tools import MODE_PACKAGES, PACKAGES, check_programs
+from fairway.cluster.tools import MODE_PACKAGES, PACKAGES, check_programs, lacks_for
 from fairway.plan.options import Mode
 
 IPTABLES = MODE_PACKAGES[Mode.IPTABLES]
@@ -52,3 +52,10 @@ def test_a_file_that_cannot_be_executed_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "ip").chmod(0o644)
     with pytest.raises(Unsupported, match="need ip, not found"):
         check_programs(Mode.NFTABLES, path)
+
+
+def test_what_a_mode_itself_lacks_is_said(tmp_path: Path) -> None:
+    path = machine_with(tmp_path, *[each for each in IPTABLES if each != "iptables-save"])
+    assert lacks_for(Mode.NFTABLES, path) == ""
+    assert lacks_for(Mode.IPTABLES, path) == f"iptables-save not found in {path}; as root run: apt-get install iptables"
+    assert lacks_for(Mode.IPTABLES, machine_with(tmp_path, *IPTABLES)) == ""

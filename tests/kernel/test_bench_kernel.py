@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +15,7 @@ from fairway.cluster.bench.kubeproxy_shape import nftables_text
 from fairway.cluster.bench.objects import Shape
 from fairway.cluster.bench.planes import Plane, load
 from fairway.cluster.bench.program import ProgramOptions, bench_program
-from fairway.cluster.scratch import in_child_of, in_scratch, network
+from fairway.cluster.scratch import in_scratch
 from tests.cluster.bench.fakes import FakeTarget
 from tests.cluster.bench.nft import commanded, listed
 from tests.cluster.bench.test_objects import plan_of
@@ -27,44 +24,6 @@ pytestmark = pytest.mark.kernel
 
 NODE_ADDRESS = "192.0.2.1"
 SHAPE = Shape(services=30, endpoints=3, type=ServiceType.NODE_PORT, udp_at=7)
-
-
-def net() -> str:
-    return str(Path("/proc/self/ns/net").readlink())
-
-
-def test_a_scratch_namespace_is_another_with_only_loopback() -> None:
-    inside, links, run = in_scratch(lambda: (net(), socket.if_nameindex(), os.listdir("/run")))
-    assert inside != net()
-    assert [name for _, name in links] == ["lo"]
-    assert run == []
-
-
-def test_a_network_within_is_one_more_and_ends_with_its_block() -> None:
-    def child() -> tuple[str, str, str, bool]:
-        with network() as pid:
-            inner = in_child_of(pid, net)
-            held = str(Path(f"/proc/{pid}/ns/net").readlink())
-        return net(), inner, held, Path(f"/proc/{pid}").exists()
-
-    own, inner, held, left = in_scratch(child)
-    assert own != inner == held
-    assert not left
-
-
-def test_what_goes_wrong_within_is_told() -> None:
-    def refuse() -> None:
-        raise FairwayError("this will not do")
-
-    def crash() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(FairwayError, match=r"^this will not do$"):
-        in_scratch(refuse)
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        in_scratch(crash)
-    with pytest.raises(RuntimeError, match="was killed"):
-        in_scratch(lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def test_the_kernel_takes_kube_proxys_nftables_rules_and_holds_just_them() -> None:

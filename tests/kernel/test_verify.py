@@ -175,7 +175,7 @@ def arguments_of(found: Found) -> list[str]:
     return command(found.reproduction, found.job.node, found.difference.probe.packet, "-")
 
 
-def test_the_command_sends_the_packet_again(tmp_path: Path) -> None:
+def test_the_command_sends_the_packet_again() -> None:
     """Here it finds nothing, as the data plane of the command is not harmed."""
     job = cluster_job(Mode.NFTABLES)
     difference = run_job(job, HARMED).differences[0]

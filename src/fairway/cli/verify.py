@@ -17,6 +17,7 @@ from fairway.cli.objects import Cluster, NodeFlags, lab_clients, node_flags, obj
 from fairway.cli.options import output, print_json
 from fairway.cli.progress import progress
 from fairway.cluster.objects import Source
+from fairway.cluster.tools import lacks_for
 from fairway.cluster.verify.jobs import Job, cluster_jobs, packet_job, random_jobs
 from fairway.cluster.verify.probes import SENT, Probe
 from fairway.cluster.verify.report import Found, Report, report_json, text_lines
@@ -69,7 +70,7 @@ def verify(
         raise click.UsageError("--from and --to go together")
     if interface and sender is None:
         raise click.UsageError("--interface is of one packet: it goes with --from and --to")
-    modes = [flags.mode] if flags.mode is not None else list(Mode)
+    modes = [flags.mode] if flags.mode is not None else list(_possible_modes())
     if count is not None:
         told = replace(flags, mode=None, family=None) != NodeFlags()
         if services or source.files or nodes or sender is not None or told:
@@ -102,6 +103,16 @@ def _run(jobs: Iterable[Job], report: Report, tell: Callable[[str], None]) -> No
 def _reproduced(found: Found, tell: Callable[[str], None]) -> Found:
     tell("a difference: looking for the least objects that show it")
     return replace(found, reproduction=reproduce(found.job, found.difference))
+
+
+def _possible_modes() -> Iterator[Mode]:
+    """Those that this machine has the programs for; what is left out is said."""
+    for mode in Mode:
+        lack = lacks_for(mode)
+        if lack:
+            click.echo(f"fairway: mode {mode.value} is left out: {lack}", err=True)
+        else:
+            yield mode
 
 
 def _random_jobs(seeds: Iterable[int], modes: Sequence[Mode], families: Sequence[Family]) -> Iterator[Job]:

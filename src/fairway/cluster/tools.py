@@ -26,6 +26,16 @@ MODE_PACKAGES: Mapping[Mode, Mapping[str, str]] = {
 """What the agent needs itself. Mode nftables speaks with the kernel and needs no program, not even nft."""
 
 
+def lacks_for(mode: Mode, path: str = HOST_PATH) -> str:
+    """What the rules of this mode cannot be written for, with the way to get it; "" where nothing is missing."""
+    wanted = MODE_PACKAGES[mode]
+    missing = [program for program in wanted if shutil.which(program, path=path) is None]
+    if not missing:
+        return ""
+    packages = " ".join(sorted({wanted[program] for program in missing}))
+    return f"{', '.join(missing)} not found in {path}; as root run: apt-get install {packages}"
+
+
 def check_programs(mode: Mode, path: str = HOST_PATH) -> None:
     """Raises Unsupported, naming the programs that are missing and their packages."""
     wanted = {**MODE_PACKAGES[mode], **PACKAGES}
