@@ -60,8 +60,7 @@ ROWS = [
             f"Its source becomes an address of myk8s-control-plane: {ANY_NODE}, so the answer must come back this way",
             THREE,
         ),
-        peer="The endpoint sees an address of myk8s-control-plane, normally 172.18.0.3. "
-        "172.18.0.100 itself it never learns",
+        peer="The endpoint sees an address of myk8s-control-plane, normally 172.18.0.3. It never learns 172.18.0.100",
         back=(
             (
                 "The endpoint answers myk8s-control-plane, whose address it saw; there conntrack undoes both "
@@ -177,8 +176,8 @@ ROWS = [
         remedies=(
             (
                 (
-                    "Give it pods: its selector matches none that has an address; compare the selector with the pods' "
-                    "labels"
+                    "Give it pods: none with an address is among its endpoints; compare the selector with the pods' "
+                    "labels, and where they match, see whether the endpoint slice controller runs"
                 ),
                 "kubectl -n default get service svc-nodeport -o wide; kubectl -n default get pods --show-labels",
             ),
@@ -306,6 +305,8 @@ def test_each_step_names_the_iptables_rules_of_the_study_that_take_it():  # S7
             'external destinations" -j KUBE-MARK-MASQ'
         ),
         "iptables nat: -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000",
+        'iptables nat: -A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
+        "iptables nat: -A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0",
         (
             'iptables nat: -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j '
             "MASQUERADE --random-fully"

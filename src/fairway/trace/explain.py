@@ -165,7 +165,7 @@ def _entered(
     if question.node:
         return question.node, ""
     if asker.node:
-        return asker.node, "it is sent there" if asker.kind is AskerKind.NODE else "the pod runs there"
+        return asker.node, "the packet starts there" if asker.kind is AskerKind.NODE else "the pod runs there"
     owner = owner_of(destination, evaluators)
     if owner:
         return owner, f"{destination} is its address"

@@ -8,6 +8,7 @@ from fairway.api.discovery import Endpoint
 from fairway.api.types import Key
 from fairway.base.addresses import Family, canonical_address
 from fairway.base.errors import Refused
+from fairway.flow.trace import Disposition
 from fairway.plan.evaluate import Evaluator, Opening
 from fairway.plan.model import Backends, Scope
 from fairway.trace.journey import Leg
@@ -15,10 +16,11 @@ from fairway.trace.scene import Scene
 
 
 def left_out(leg: Leg, opening: Opening | None, evaluator: Evaluator, scene: Scene) -> tuple[str, ...]:
-    """A clause each, `10.10.2.3, on worker2: it is not ready`; empty where none is left out, or no one is chosen."""
-    outcome = opening.door.ways[evaluator.source_of(leg.packet)].outcome if opening is not None else None
-    if opening is None or not isinstance(outcome, Backends):
+    """A clause each, `10.10.2.3, on worker2: it is not ready`; empty where none is left out, or none is chosen."""
+    if opening is None or leg.trace.disposition is not Disposition.DNAT:
         return ()
+    outcome = opening.door.ways[evaluator.source_of(leg.packet)].outcome
+    assert isinstance(outcome, Backends)
     name = opening.port.name
     chosen = {backend.host for backend in outcome.choices}
     family = evaluator.plan.family

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fairway.api.core import SERVICE_PROXY_NAME_LABEL, IPMode, Service
-from fairway.base.addresses import IPAddress
+from fairway.base.addresses import Family, IPAddress
 from fairway.flow.packet import Packet, Protocol
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import HealthCheck
@@ -18,9 +18,6 @@ _SILENT = {
     Protocol.SCTP: "refuses the association",
 }
 """What a kernel does with a packet for a port that no socket has (RFC 9293 3.10.7.1, RFC 1122 4.1.3.1)."""
-
-
-ON_LOOPBACK = "node ports are not open on loopback: never in IPv6 and in mode nftables, and else where it is allowed"
 
 
 def why_nothing(packet: Packet, evaluator: Evaluator, scene: Scene) -> str:
@@ -102,7 +99,7 @@ def _why(packet: Packet, place: str, evaluator: Evaluator, scene: Scene) -> str:
         return f"{packet.destination} is an address of Service {owner.metadata.key}, but {reason}"
     node_port = _node_port(packet, evaluator)
     if node_port and packet.destination.is_loopback:
-        return f"{packet.port}/{packet.protocol} is {node_port}, but {ON_LOOPBACK}"
+        return f"{packet.port}/{packet.protocol} is {node_port}, but {_on_loopback(evaluator)}"
     if node_port and evaluator.is_own(packet.destination):
         taken = ", ".join(str(each) for each in evaluator.plan.node_addresses if evaluator.takes_node_ports(each))
         only = f"only at {taken}" if taken else "at no address"
@@ -110,6 +107,17 @@ def _why(packet: Packet, place: str, evaluator: Evaluator, scene: Scene) -> str:
     if node_port and not scene.places.node_at(packet.destination):
         return f"{packet.port}/{packet.protocol} is {node_port}, but {packet.destination} is no address of a node"
     return f"No Service has {place}"
+
+
+def _on_loopback(evaluator: Evaluator) -> str:
+    plan = evaluator.plan
+    if plan.family is Family.IPV6:
+        return "node ports are never open on the loopback address of IPv6"
+    if plan.localhost_node_ports:
+        return "node ports are not open at this loopback address (nodePortAddresses)"
+    if plan.guards_cluster_ips:  # mode nftables
+        return "mode nftables opens node ports on no loopback address"
+    return "node ports are not open on loopback addresses (iptables.localhostNodePorts)"
 
 
 def _node_port(packet: Packet, evaluator: Evaluator) -> str:

@@ -70,7 +70,7 @@ def peer_of(leg: Leg, setting: Setting) -> str:
         what = f"an address of {node}{normally}; an endpoint on {node} itself sees {own_link}"
     else:
         what = f"an address of {node}{normally}"
-    lost = "" if asker.address == primary else f". {asker.address} itself it never learns"
+    lost = "" if asker.address == primary else f". It never learns {asker.address}"
     return f"The endpoint sees {what}{lost}"
 
 

@@ -122,7 +122,10 @@ def _endpoints(key: Key, family: Family, scene: Scene) -> Iterator[Remedy]:
     endpoints = [endpoint for each in slices for endpoint in each.endpoints]
     namespace, name = shlex.quote(key.namespace), shlex.quote(key.name)
     if not endpoints:
-        what = "Give it pods: its selector matches none that has an address; compare the selector with the pods' labels"
+        what = (
+            "Give it pods: none with an address is among its endpoints; compare the selector with the pods' labels, "
+            "and where they match, see whether the endpoint slice controller runs"
+        )
         yield Remedy(
             text=what,
             command=f"kubectl -n {namespace} get service {name} -o wide; kubectl -n {namespace} get pods --show-labels",
@@ -135,7 +138,7 @@ def _endpoints(key: Key, family: Family, scene: Scene) -> Iterator[Remedy]:
     unready = [endpoint.addresses[0] for endpoint in endpoints if endpoint.addresses and not endpoint.ready]
     if unready:
         yield Remedy(
-            text=f"Make one ready, its readiness probe has to succeed: {_some(map(scene.places.title, unready))}",
+            text=f"Make one ready: its readiness probe has to succeed; {_some(map(scene.places.title, unready), '; ')}",
             command=f"kubectl -n {namespace} get pods -o wide; kubectl -n {namespace} describe pods",
         )
         return
@@ -235,7 +238,7 @@ def _other_ports(packet: Packet, node_ports: list[tuple[Key, int]]) -> Iterator[
             text=f"Call a node port that there is: {_some(f'{port} ({name})' for port, name in texts.items())}"
         )
     else:
-        yield Remedy(text="No Service here has a node port; its type has to be NodePort or LoadBalancer")
+        yield Remedy(text="No Service here has a node port; a Service gets one by type NodePort or LoadBalancer")
 
 
 def _node_ports(scene: Scene) -> Iterator[tuple[Key, int, int, Protocol]]:
@@ -254,7 +257,7 @@ def _patch(key: Key, spec: Mapping[str, object], text: str) -> Remedy:
     return Remedy(text=text, command=command)
 
 
-def _some(names: Iterable[str]) -> str:
+def _some(names: Iterable[str], between: str = ", ") -> str:
     there = list(names)
     more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
-    return ", ".join(there[:_LISTED]) + more
+    return between.join(there[:_LISTED]) + more

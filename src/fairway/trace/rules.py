@@ -146,17 +146,17 @@ def _nftables(plan: Plan, packet: Packet, evaluator: Evaluator) -> Iterator[Run]
             disposition=branch.disposition,
             destination=branch.destination,
             masquerade=branch.masquerade,
-            lines=tuple(_nftables_line(visit, ruleset) for visit in branch.visits),
+            lines=tuple(_nftables_line(visit, ruleset, rewritten=branch.masquerade) for visit in branch.visits),
         )
 
 
-def _nftables_line(visit: NftablesVisit, ruleset: NftablesRuleset) -> RuleLine:
+def _nftables_line(visit: NftablesVisit, ruleset: NftablesRuleset, *, rewritten: bool) -> RuleLine:
     elements = []
     for found in visit.found:
         spec = ruleset.sets[found.set]
         elements.append(f"@{found.set} {{ {format_element(spec, found.key, found.value)} }}")
     return RuleLine(
-        stage=_nftables_stage(visit),
+        stage=_nftables_stage(visit, rewritten=rewritten),
         where=f"{table_name(ruleset.family)} {visit.chain}",
         text=format_nftables_rule(visit.rule, ruleset.family, ruleset.sets),
         elements=tuple(elements),
@@ -167,7 +167,7 @@ _DOOR_CHAINS = {"nat-prerouting", "nat-output", chains.DISPATCH, "sticky", "node
 _SHORT_CUTS = {chains.SHORT_CUT, chains.NODEPORT_SHORT_CUT}
 
 
-def _nftables_stage(visit: NftablesVisit) -> Stage:
+def _nftables_stage(visit: NftablesVisit, *, rewritten: bool) -> Stage:
     expressions = visit.rule.expressions
     drops = any(found.value == DROP for found in visit.found)
     if drops or any(isinstance(each, Reject) or each == ImmediateVerdict(DROP) for each in expressions):
@@ -176,7 +176,7 @@ def _nftables_stage(visit: NftablesVisit) -> Stage:
         found = {each.set for each in visit.found}
         return Stage.HAIRPIN if layout.HAIRPINS in found else Stage.REWRITE
     if visit.chain == "nat-postrouting":
-        return Stage.ASIDE
+        return Stage.REWRITE if rewritten else Stage.ASIDE
     if visit.chain in _DOOR_CHAINS or visit.chain == chains.SERVICES_CHAIN:
         return Stage.DOOR
     if visit.chain in _SHORT_CUTS:
@@ -202,7 +202,8 @@ def _iptables(plan: Plan, packet: Packet, evaluator: Evaluator) -> Iterator[Run]
     for branch in run_iptables(ruleset, packet, is_own=evaluator.is_own):
         lines: list[RuleLine] = []
         for visit in branch.visits:
-            stage = _iptables_stage(visit, lines[-1].stage if lines else Stage.DOOR)
+            before = lines[-1].stage if lines else Stage.DOOR
+            stage = _iptables_stage(visit, before, rewritten=branch.masquerade)
             text = f"-A {visit.chain} {format_iptables_rule(visit.rule)}"
             lines.append(RuleLine(stage=stage, where=f"{program} {visit.table}", text=text))
         yield Run(
@@ -214,15 +215,15 @@ def _iptables(plan: Plan, packet: Packet, evaluator: Evaluator) -> Iterator[Run]
         )
 
 
-def _iptables_stage(visit: IptablesVisit, before: Stage) -> Stage:
+def _iptables_stage(visit: IptablesVisit, before: Stage, *, rewritten: bool) -> Stage:
     rule, chain = visit.rule, visit.chain
     if visit.table is ipt.Table.FILTER:
         ends = rule.target is ipt.Verdict.DROP or isinstance(rule.target, ipt.Reject)
         return Stage.END if ends or (rule.target is ipt.Verdict.ACCEPT and chain == "KUBE-NODEPORTS") else Stage.ASIDE
     if chain in ("PREROUTING", "OUTPUT", "KUBE-SERVICES", "KUBE-NODEPORTS"):
         return Stage.DOOR
-    if chain == "KUBE-POSTROUTING" and isinstance(rule.target, ipt.Masquerade):
-        return Stage.REWRITE
+    if chain in ("POSTROUTING", "KUBE-POSTROUTING"):
+        return Stage.REWRITE if rewritten else Stage.ASIDE
     if chain in ("KUBE-MARK-MASQ", "KUBE-MASQ-NOT-POD"):
         return before
     if chain.startswith(("KUBE-FW-", "KUBE-EXT-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-")):

@@ -47,7 +47,8 @@ def headline(told: Explanation) -> str:
     who = str(asker.address) if asker.name == str(asker.address) else f"{asker.name} ({asker.address})"
     place = join_host_port(packet.destination, packet.port, packet.protocol)
     target = place if told.target.text.startswith(place.partition("/")[0]) else f"{told.target.text} ({place})"
-    return f"{who} -> {target}, at {told.node} ({told.mode})"
+    at = "decided at" if len(told.legs) > 1 else "at"
+    return f"{who} -> {target}, {at} {told.node} ({told.mode})"
 
 
 def verdict(told: Explanation) -> str:
