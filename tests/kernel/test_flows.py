@@ -100,6 +100,17 @@ def test_flows_of_one_protocol_or_family_are_listed_alone(family: Family) -> Non
 
 
 @pytest.mark.parametrize("family", Family)
+def test_flows_to_some_ports_are_listed_alone(family: Family) -> None:
+    def test(table: FlowTable, ends: dict[str, Tuple]) -> None:
+        assert by_original(table.flows(family, ports={SERVER_PORT})).keys() == {ends["tcp"]}
+        assert by_original(table.flows(family, IPPROTO_UDP, ports={SERVER_PORT})).keys() == set()
+        both = by_original(table.flows(family, ports={SERVER_PORT, DOOR_PORT}))
+        assert both.keys() == set(ends.values())
+
+    in_flows(family, test)
+
+
+@pytest.mark.parametrize("family", Family)
 def test_exactly_one_flow_is_deleted(family: Family) -> None:
     def test(table: FlowTable, ends: dict[str, Tuple]) -> None:
         first = by_original(table.flows(family))[ends["first"]]

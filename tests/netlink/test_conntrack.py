@@ -23,6 +23,7 @@ from fairway.netlink.conntrack import (
     dump_flows,
     family_of,
     get_usage,
+    may_be_sent_to,
 )
 from fairway.netlink.nftables import GENERIC
 from fairway.netlink.wire import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, attribute, nested, u8, u16, u32
@@ -167,6 +168,25 @@ def test_a_flow_that_has_no_ports_cannot_be_deleted() -> None:
     ping = Flow(family=Family.IPV4, protocol=IPPROTO_ICMP, original=DNS.original, reply=DNS.reply)
     with pytest.raises(ValueError, match="protocol 1 cannot be named"):
         delete_flow(ping)
+
+
+@pytest.mark.parametrize(
+    ("message", "port", "expected"),
+    [
+        (TCP4, 8080, True),
+        (TCP4, 52080, False),  # where it comes from
+        (UDP6, 53, True),
+        (UDP6, 41501, False),
+    ],
+)
+def test_most_flows_to_other_ports_are_told_apart_unread(message: bytes, port: int, *, expected: bool) -> None:
+    assert may_be_sent_to(message[GENERIC.size :], family_of(message), {port, 1}) is expected
+
+
+@pytest.mark.parametrize("cut", [0, 10, 47])
+def test_a_flow_that_is_not_as_the_kernel_writes_it_may_be_sent_anywhere(cut: int) -> None:
+    assert may_be_sent_to(TCP4[GENERIC.size :][:cut], Family.IPV4, {1})
+    assert may_be_sent_to(UDP6[GENERIC.size :], Family.IPV4, {1})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from fairway.api.resources import CONFIG_MAPS
 from fairway.api.types import Key, Object
 from fairway.watch.client import Client
@@ -23,11 +25,16 @@ def config_map(name: str, value: str = "") -> Object:
 class Follower:
     """An informer of ConfigMaps that notes (name, previous, current) of each change."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, missing_retry_s: float | None = None) -> None:
         self.seen: list[tuple[str, str | None, str | None]] = []
         self._moved = asyncio.Event()
         self.informer: Informer[str] = Informer(
-            client, CONFIG_MAPS, decode=lambda obj: obj["data"]["value"], on_change=self._note, backoff=AT_ONCE
+            client,
+            CONFIG_MAPS,
+            decode=lambda obj: obj["data"]["value"],
+            on_change=self._note,
+            backoff=AT_ONCE,
+            missing_retry_s=missing_retry_s,
         )
 
     def _note(self, change: Change[str]) -> None:
@@ -114,3 +121,20 @@ async def test_a_page_that_is_no_api_answer_is_retried():
     api.canned.append(raw(b"<html>welcome</html>", content_type="text/html"))
     async with following(api) as follower:
         assert follower.seen == [("a", None, "1")]
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_a_resource_that_need_not_be_there_counts_as_empty_and_is_asked_for_again(code: int) -> None:
+    api = FakeApi()
+    api.put(config_map("a", "1"))
+    api.refused[CONFIG_MAPS] = code
+    async with api.serve(), Client(Credentials(server=api.url)) as client, asyncio.TaskGroup() as group:
+        follower = Follower(client, missing_retry_s=0.0)
+        task = group.create_task(follower.informer.run())
+        async with asyncio.timeout(10):
+            await follower.informer.wait_synced()
+        assert dict(follower.informer.objects) == {}
+        del api.refused[CONFIG_MAPS]
+        await follower.wait_changes(1)
+        assert follower.seen == [("a", None, "1")]
+        task.cancel()
