@@ -117,7 +117,9 @@ def node_flags(function: F) -> F:
     """How the node's proxy is started, in the words of its flags, as `flags`."""
 
     @click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="The kind of rules.")
-    @click.option("--family", type=click.Choice(list(_FAMILIES)), help="The address family. [default: ipv4]")
+    @click.option(
+        "--family", type=click.Choice(list(_FAMILIES)), help="The address family. [default: ipv4; verify: each]"
+    )
     @click.option("--cluster-cidr", multiple=True, metavar="CIDR", help="A network of pods: they keep their address.")
     @click.option(
         "--node-address",
