@@ -1,4 +1,4 @@
-"""`fairway doctor` in a lab: nothing where nothing is wrong; each planted fault, and nothing once it is mended."""
+"""`fairway doctor` in a lab: nothing where nothing is wrong; each planted fault alone, and nothing once mended."""
 
 from __future__ import annotations
 

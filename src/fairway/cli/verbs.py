@@ -26,6 +26,7 @@ VERBS = {
     "kubeconfig": "print the path of a lab's kubeconfig",
     "demo": "walk the NodePort study on a fresh lab, each claim with its evidence",
     "verify": "prove with real packets that they meet what is explained",
+    "diff": "tell what an edit would do before it is made: doors, backends, rules, live connections",
     "doctor": "find the faults that cost people days, with the commands that mend them",
     "render": "print the rules a node would get for Kubernetes objects in a file",
     "explain": "what happens to a packet and why, or who meets what by which door of a Service",

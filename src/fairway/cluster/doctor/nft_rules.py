@@ -26,7 +26,6 @@ from fairway.netlink.expressions import (
     Lookup,
     Masquerade,
     Meta,
-    MetaKey,
     MetaSet,
     Payload,
     PayloadBase,
@@ -46,7 +45,8 @@ _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "icmpv6"}
 _VERSIONS = {2: "4", 10: "6"}
 _STATES = {1: "INVALID", 2: "ESTABLISHED", 4: "RELATED", 8: "NEW", 64: "UNTRACKED"}
 """NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h; nft's ct state."""
-_META_OIFNAME, _META_NFPROTO = 7, 15
+_META: Mapping[int, str] = {3: "mark", 6: "iif", 7: "oif", 15: "version", 16: "proto"}
+"""enum nft_meta_keys: MARK, IIFNAME, OIFNAME, NFPROTO, L4PROTO."""
 _CT_STATE = 0
 _RTN_LOCAL = 2
 _POLICY_DROP = 0
@@ -151,8 +151,7 @@ class _Reader:
     def _unknown(self, name: str, data: bytes) -> None:
         found = attributes(data)
         if name == "meta" and 3 not in found:
-            key = to_int(found[2])
-            self._load({_META_OIFNAME: "oif", _META_NFPROTO: "version"}.get(key, OPAQUE))
+            self._load(_META.get(to_int(found[2]), OPAQUE))
         elif name == "ct" and 3 not in found and to_int(found.get(2, b"")) == _CT_STATE:
             self._load("state")
         elif name == "cmp" and self._field == "dport" and to_int(found[2]) in (_GTE, _LTE):
@@ -218,12 +217,8 @@ def _field_of(expression: Payload | Meta | Ct | FibType) -> tuple[str, int]:
             return (field, size) if length <= size else (OPAQUE, 0)
         case Payload(PayloadBase.TRANSPORT, 2, 2):
             return "dport", 0
-        case Meta(MetaKey.L4PROTO):
-            return "proto", 0
-        case Meta(MetaKey.MARK):
-            return "mark", 0
-        case Meta(MetaKey.IIFNAME):
-            return "iif", 0
+        case Meta(key):
+            return _META.get(int(key), OPAQUE), 0
         case FibType(source):
             return ("saddr-type" if source else "daddr-type"), 0
     return OPAQUE, 0
