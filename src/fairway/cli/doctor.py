@@ -104,7 +104,8 @@ def _here(node: str, kubeconfig: Path | None, flags: NodeFlags, percent: float) 
 
 def _objects(source: Source, flags: NodeFlags) -> Objects:
     cluster = read_cluster(source)
-    options = {family: flags.options(cluster.settings, family=family) for family in Family}
+    wanted = [flags.family] if flags.family else list(Family)
+    options = {family: flags.options(cluster.settings, family=family) for family in wanted}
     return Objects(objects=cluster.objects, view=cluster.view, options=options)
 
 

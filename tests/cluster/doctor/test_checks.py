@@ -206,6 +206,20 @@ def tables(text: str, program: str = "iptables-legacy-save") -> dict[str, Any]:
         ("-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", True),
         ("-A FORWARD -d 10.10.0.0/16 -j ACCEPT\n", False),
         ("-A FORWARD -m set --match-set pods dst -j ACCEPT\n", False),  # who knows what is in it
+        ("-A FORWARD -m mark --mark 0x10000/0x10000 -j ACCEPT\n", True),
+        # Calico marks what its policies admit, in chains of its own.
+        (
+            (
+                ":cali-fw - [0:0]\n-A FORWARD -j cali-fw\n-A FORWARD -m mark --mark 0x10000/0x10000 -j ACCEPT\n"
+                "-A cali-fw -m set --match-set cali40 dst -j MARK --set-xmark 0x10000/0x10000\n"
+            ),
+            False,
+        ),
+        ("-A FORWARD -j NFQUEUE --queue-num 0\n", False),
+        (":ours - [0:0]\n-A FORWARD -j ours\n-A ours -p udp -j ACCEPT\n", True),
+        (":ours - [0:0]\n-A FORWARD -j ours\n-A ours -p tcp -j ACCEPT\n", False),
+        (":ours - [0:0]\n-A FORWARD -g ours\n-A FORWARD -j ACCEPT\n", True),
+        (":ours - [0:0]\n-A FORWARD -m geoip -j ours\n-A ours -p tcp -j RETURN\n", True),
     ],
 )
 def test_a_forward_policy_of_drop(rules: str, is_found: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairway.base.addresses import IPAddress, parse_address
 from fairway.base.text import one_line
 from fairway.cluster.doctor.case import Case, Opening
 from fairway.cluster.doctor.facts import NodeFacts
-from fairway.cluster.doctor.filters import Act, FilterTable, Meeting, Probe, meet, without_chains
+from fairway.cluster.doctor.filters import Act, FilterTable, Meeting, Probe, changes_marks, meet, without_chains
 from fairway.cluster.doctor.finding import Finding, Mend, Severity, some
 from fairway.cluster.nftrules import listing
 from fairway.dataplane.ipt import names
@@ -54,9 +54,10 @@ def foreign(case: Case) -> Iterator[Finding]:
     """A rule, or a policy, of somebody else that takes packets of Services away."""
     for name, facts in case.facts.items():
         tables = list(without_chains(facts.tables, _TRUSTED))
+        marked = changes_marks(facts.tables, besides="KUBE-")
         met: dict[tuple[str, str, str], _Met] = {}
         for plan in case.plans.get(name, ()):
-            for opening, hook, meeting in _meetings(case, facts, tables, plan):
+            for opening, hook, meeting in _meetings(case, facts, tables, plan, marked=marked):
                 text = meeting.rule.text if meeting.rule is not None else "policy"
                 key = str(meeting.table), meeting.chain.name, text
                 met.setdefault(key, _Met(meeting, hook)).doors[str(opening)] = None
@@ -65,7 +66,7 @@ def foreign(case: Case) -> Iterator[Finding]:
 
 
 def _meetings(
-    case: Case, facts: NodeFacts, tables: list[FilterTable], plan: Plan
+    case: Case, facts: NodeFacts, tables: list[FilterTable], plan: Plan, *, marked: bool
 ) -> Iterator[tuple[Opening, str, Meeting]]:
     if not any(chain.hook for table in tables for chain in table.chains):
         return
@@ -73,7 +74,8 @@ def _meetings(
         for door in port.doors:
             opening = Opening(port=port, door=door)
             for hook, probe, bounds in _probes(case, facts, plan, opening):
-                meeting = meet(tables, hook, probe, above=bounds[0], upto=bounds[1])
+                known = replace(probe, mark=None) if marked else probe
+                meeting = meet(tables, hook, known, above=bounds[0], upto=bounds[1])
                 if meeting is not None:
                     yield opening, hook, meeting
                     break
@@ -218,7 +220,7 @@ def _nft_drift(node: str, facts: NodeFacts, plan: Plan) -> Iterator[Finding]:
     wanted = desired_listing(lower_to_nftables(plan))
     held = facts.services.get(wanted["table"])
     if held is None:
-        if any(table.startswith("ip") for table in facts.services) or plan.family == 4:
+        if plan.ports:
             yield _drift(node, f"table {wanted['table']}", "it is not there", "the table of Services is missing")
         return
     differences = list(_listing_differences(held, wanted))

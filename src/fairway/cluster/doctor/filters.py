@@ -51,13 +51,17 @@ class Act(Enum):
 
 
 class FilterRule(Struct, frozen=True, kw_only=True):
-    """text: in its program's own words. chain: where JUMP and GOTO lead. remove: a command that takes it away."""
+    """text: in its program's own words. chain: where JUMP and GOTO lead. remove: a command that takes it away.
+
+    marks: it may change the packet's mark, which rules elsewhere look at.
+    """
 
     text: str
     act: Act
     tests: tuple[Match, ...] = ()
     chain: str = ""
     remove: tuple[str, ...] = ()
+    marks: bool = False
 
 
 class FilterChain(Struct, frozen=True, kw_only=True):
@@ -262,6 +266,17 @@ def _is_marked(mark: int | None, values: Iterable[str]) -> bool | None:
         return None
     pairs = [value.partition("/") for value in values]
     return any(mark & int(mask or "0xffffffff", 0) == int(value, 0) for value, _, mask in pairs)
+
+
+def changes_marks(tables: Iterable[FilterTable], *, besides: str) -> bool:
+    """Whether a rule may give packets a mark; besides: how chains begin that are left out of it."""
+    return any(
+        rule.marks
+        for table in tables
+        for chain in table.chains
+        if not chain.name.startswith(besides)
+        for rule in chain.rules
+    )
 
 
 def without_chains(tables: Iterable[FilterTable], prefixes: tuple[str, ...]) -> Iterator[FilterTable]:

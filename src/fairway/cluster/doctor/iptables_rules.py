@@ -27,6 +27,7 @@ _TARGETS = {
     **dict.fromkeys(("MASQUERADE", "SNAT"), Act.NOTHING),
 }
 """Targets that are no chains; masquerading is none of the destination's business."""
+_MARKING = frozenset({"MARK", "CONNMARK", "CONNSECMARK"})
 _HARMLESS = {"-m": 1, "--comment": 1, "--icmp-type": 1, "--tcp-flags": 2, "--syn": 0}
 """Options that say nothing we ask about, or hold for a first packet; with the number of their arguments."""
 _LISTS = {
@@ -107,8 +108,14 @@ def _rule(line: str, chains: dict[str, str], prefix: list[str]) -> FilterRule:
             matches.append(Match(field=OPAQUE, values=(word,)))
             position += bool(argument) and not argument.startswith("-")
         negated = False
-    remove = (*prefix, "-D", *words[1:])
-    return FilterRule(text=line, act=act, tests=tuple(matches), chain=target, remove=remove)
+    return FilterRule(
+        text=line,
+        act=act,
+        tests=tuple(matches),
+        chain=target,
+        remove=(*prefix, "-D", *words[1:]),
+        marks=act is Act.UNKNOWN or not _MARKING.isdisjoint(words),
+    )
 
 
 def _act(option: str, target: str, chains: dict[str, str]) -> tuple[Act, str]:

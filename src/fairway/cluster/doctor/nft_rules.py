@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from fairway.cluster.doctor.filters import OPAQUE, Act, FilterChain, FilterRule, FilterTable, Match
 from fairway.netlink.expressions import (
+    REG_VERDICT,
     Bitwise,
     Cmp,
     CmpOp,
@@ -103,6 +104,7 @@ def _rule(info: RuleInfo, family: str, elements: Elements) -> FilterRule:
         act=reader.act,
         tests=tuple(reader.matches),
         chain=reader.chain,
+        marks=reader.marks,
         remove=("nft", "delete", "rule", family, info.table, info.chain, "handle", str(info.handle)),
     )
 
@@ -113,47 +115,55 @@ class _Reader:
     def __init__(self, elements: Elements) -> None:
         self._elements = elements
         self._field = OPAQUE
-        self._size = 0
+        self._size = self._register = 0
         self._mask: bytes | None = None
         self._least: int | None = None
         self.matches: list[Match] = []
         self.act = Act.NOTHING
         self.chain = ""
+        self.marks = False
 
     def add(self, expression: Expression) -> None:
         match expression:
             case Payload() | Meta() | Ct() | FibType():
-                self._load(*_field_of(expression))
+                self._load(*_field_of(expression), register=expression.dreg)
             case Bitwise(mask, xor):
                 self._mask = mask if not any(xor) else None
                 self._field = self._field if not any(xor) else OPAQUE
             case Cmp(op, data):
                 self._test(data, negated=op is CmpOp.NEQ)
-            case Lookup(name, inverted=inverted):
-                self._look_up(name, inverted)
+            case Lookup(name, dreg=dreg) if dreg is not None:
+                self._load(OPAQUE)
+                self._opaque(f"@{name}")
+                self.act = Act.UNKNOWN if dreg == REG_VERDICT else self.act
+            case Lookup(name, sreg, inverted=inverted):
+                self._look_up(name, inverted, sreg)
             case ImmediateVerdict(verdict):
                 self.act, self.chain = _VERDICTS.get(verdict.code, Act.UNKNOWN), verdict.chain
             case Reject():
                 self.act = Act.REJECT
             case Dnat():
                 self.act = Act.DNAT
-            case Masquerade() | Counter() | MetaSet() | Immediate():
+            case MetaSet():
+                self.marks = True
+            case Masquerade() | Counter() | Immediate():
                 pass
             case Unknown(name, data):
                 self._unknown(name, data)
             case _:
                 self._opaque(type(expression).__name__.lower())
 
-    def _load(self, field: str, size: int = 0) -> None:
-        """size: bytes of the whole address, of which the first may be loaded alone."""
-        self._field, self._size, self._mask, self._least = field, size, None, None
+    def _load(self, field: str, size: int = 0, *, register: int = 0) -> None:
+        """size: bytes of the whole address, of which the first may be loaded alone. register: where it is put."""
+        self._field, self._size, self._register = field, size, register
+        self._mask = self._least = None
 
     def _unknown(self, name: str, data: bytes) -> None:
         found = attributes(data)
         if name == "meta" and 3 not in found:
-            self._load(_META.get(to_int(found[2]), OPAQUE))
+            self._load(_META.get(to_int(found[2]), OPAQUE), register=to_int(found[1]))
         elif name == "ct" and 3 not in found and to_int(found.get(2, b"")) == _CT_STATE:
-            self._load("state")
+            self._load("state", register=to_int(found[1]))
         elif name == "cmp" and self._field == "dport" and to_int(found[2]) in (_GTE, _LTE):
             self._range(to_int(found[2]), to_int(attributes(found[3])[1]))
         elif name == "redir" or name == "nat":
@@ -161,7 +171,9 @@ class _Reader:
         elif name == "reject":
             self.act = Act.REJECT
         elif name in _UNKNOWN_ENDS:
-            self.act = Act.UNKNOWN
+            self.act, self.marks = Act.UNKNOWN, True
+        elif name in ("meta", "ct") and 3 in found:
+            self.marks = True
         elif name not in _QUIET:
             self._load(OPAQUE)
             self._opaque(_named(name, data))
@@ -172,10 +184,11 @@ class _Reader:
         else:
             self.matches.append(Match(field="dport", values=(f"{self._least or 0}-{port}",)))
 
-    def _look_up(self, name: str, inverted: bool) -> None:
+    def _look_up(self, name: str, inverted: bool, register: int) -> None:
+        """Of several fields together the last was put elsewhere than where their key begins."""
         keys = self._elements.get(name)
         reader = _VALUES.get(self._field)
-        if keys is None or reader is None or self._mask is not None:
+        if keys is None or reader is None or self._mask is not None or register != self._register:
             self._opaque(f"@{name}")
             return
         self.matches.append(Match(field=self._field, values=tuple(map(reader, keys)), negated=inverted))
@@ -184,6 +197,8 @@ class _Reader:
         if self._field == "state" and self._mask is not None and not any(data):
             values = _states(self._mask)
             negated = not negated  # `ct state new` is: the bits that are left are not 0
+        elif self._field == "state" and self._mask is None:
+            values = _states(data)
         elif self._field in ("saddr", "daddr"):
             network = _network(data, self._mask, self._size)
             if network is None:

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from fairway.api.codec import ClusterView
 from fairway.api.core import Node
-from fairway.api.types import Key
+from fairway.api.discovery import SERVICE_NAME_LABEL
+from fairway.api.types import Key, key_of
 from fairway.base.addresses import Family
 from fairway.cluster.edit.flows import LiveFlow, LostFlow, lost_flows
 from fairway.cluster.edit.objects import Edit, ObjectChange
@@ -44,39 +45,31 @@ class Consequences:
 
     @property
     def by_door(self) -> list[tuple[DoorChange, list[str]]]:
-        found: list[tuple[DoorChange, list[str]]] = []
+        found: dict[DoorChange, list[str]] = {}
         for each in self.nodes:
             for change in each.doors:
-                for known, names in found:
-                    if known == change:
-                        names.append(each.node)
-                        break
-                else:
-                    found.append((change, [each.node]))
-        return sorted(found, key=lambda pair: (pair[0].name, pair[0].place, pair[1]))
+                found.setdefault(change, []).append(each.node)
+        return sorted(found.items(), key=lambda pair: (pair[0].name, pair[0].place, pair[1]))
 
     def causes(self, change: DoorChange) -> list[ObjectChange]:
         """The changed objects that a door depends on: its Service first, then that Service's slices."""
         names = {Key(terms.owner.namespace, terms.owner.service) for terms in (change.before, change.after) if terms}
-        services = [each for each in self.edit.changes if each.kind == "Service" and each.key in names]
-        return services + [each for each in self.edit.changes if self._serves(each, names)]
-
-    def _serves(self, change: ObjectChange, names: set[Key]) -> bool:
-        return change.kind == "EndpointSlice" and any(
-            change.key.namespace == name.namespace and self.slice_owners.get(change.key) == name for name in names
-        )
+        return [each for name in sorted(names) for each in self._changed_for.get(name, ())]
 
     @cached_property
-    def slice_owners(self) -> Mapping[Key, Key]:
-        """The Service of each slice, before and after."""
-        owners: dict[Key, Key] = {}
-        for obj in (*self.edit.before, *self.edit.after):
-            if obj.get("kind") == "EndpointSlice":
-                metadata = obj["metadata"]
-                name = (metadata.get("labels") or {}).get("kubernetes.io/service-name", "")
-                key = Key(metadata.get("namespace") or "", metadata["name"])
-                owners[key] = Key(key.namespace, name)
-        return owners
+    def _changed_for(self) -> Mapping[Key, list[ObjectChange]]:
+        """The changed objects by the Service whose they are."""
+        owners = {
+            key_of(obj): Key(key_of(obj).namespace, (obj["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL, ""))
+            for obj in (*self.edit.before, *self.edit.after)
+            if obj.get("kind") == "EndpointSlice"
+        }
+        found: dict[Key, list[ObjectChange]] = {}
+        for change in sorted(self.edit.changes, key=lambda each: each.kind, reverse=True):
+            owner = owners.get(change.key) if change.kind == "EndpointSlice" else change.key
+            if owner is not None and change.kind != "Node":
+                found.setdefault(owner, []).append(change)
+        return found
 
 
 def consequences(
