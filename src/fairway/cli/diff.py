@@ -90,7 +90,7 @@ def diff(
     mode = options[0].mode
     ignored = edit.ignored or {kind: count for kind, count in view.ignored.items() if old}
     if ignored:
-        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(ignored.items()))
+        counted = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(ignored.items()))
         click.echo(f"fairway: not interpreted, since agents do not read them: {counted}", err=True)
     if output == "json":
         print_json(_json(told, mode))
@@ -130,7 +130,7 @@ def _print(told: Consequences, mode: Mode) -> None:
 def _object_lines(change: ObjectChange) -> Iterator[Text]:
     name = one_line(f"{change.kind} {change.key}")
     if change.change != "changed":
-        yield Text(f"{change.kind} {one_line(str(change.key))} is {change.change}")
+        yield Text(f"{name} is {change.change}")
     for path, before, after in change.fields[:_MOST]:
         yield Text(one_line(f"{name}: {path}: {_value(before)} -> {_value(after)}"))
     if len(change.fields) > _MOST:
@@ -145,14 +145,14 @@ def _value(value: Any) -> str:
 
 
 def _where(nodes: list[str], every: list[str]) -> str:
-    return "on every node" if nodes == every else f"on {', '.join(nodes)}"
+    return "on every node" if nodes == every and len(every) > 1 else f"on {', '.join(nodes)}"
 
 
 def _door_lines(told: Consequences, door: DoorChange, where: str) -> Iterator[Text]:
     sign, style = _SIGNS[door.change]
     yield Text.assemble((sign, style), (f" {one_line(str(door.name))}  {door.place}", "bold"), f"  {where}")
     for text in _terms(door.before, door.after):
-        yield Text(f"    {text}")
+        yield Text(one_line(f"    {text}"))
     for fate in door.fates:
         yield Text(f"    {_who(fate.sources)}: {_fate_words(fate)}")
         for backend in fate.lost:
@@ -226,7 +226,8 @@ def _print_nodes(console: Console, told: Consequences, mode: Mode) -> None:
             line = f"{node.node}: no rule changes"
         console.print(Text(line))
         for check in node.health_checks:
-            console.print(Text(f"    health check {check.port} of {check.name}: {_check(check.before, check.after)}"))
+            told_name = one_line(check.name)
+            console.print(Text(f"    health check {check.port} of {told_name}: {_check(check.before, check.after)}"))
         for text in _lost_lines(node):
             console.print(text)
 

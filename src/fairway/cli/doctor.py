@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
+from fairway.base.text import one_line
 from fairway.cli.objects import NodeFlags, node_flags, read_cluster
 from fairway.cli.options import DEFAULT_LAB, output, own_command, print_json
 from fairway.cli.progress import progress
@@ -118,7 +119,9 @@ def _print(diagnosis: Diagnosis, commands: dict[int, str]) -> None:
         return
     for finding in diagnosis.findings:
         place = ", ".join(part for part in (finding.node, finding.about) if part)
-        head = Text.assemble((finding.severity.word, _STYLES[finding.severity]), f"  {finding.check}  {place}")
+        head = Text.assemble(
+            (finding.severity.word, _STYLES[finding.severity]), f"  {finding.check}  {one_line(place)}"
+        )
         console.print(head)
         for label, text in (
             ("", finding.what),
@@ -126,7 +129,7 @@ def _print(diagnosis: Diagnosis, commands: dict[int, str]) -> None:
             ("consequence  ", finding.consequence),
             ("mend         ", commands[id(finding)]),
         ):
-            console.print(Text(f"    {label}{text}"))
+            console.print(Text(f"    {label}{one_line(text)}"))
         console.print()
     console.print(f"{_count(len(diagnosis.findings), 'finding')}: {looked}")
 
