@@ -178,6 +178,13 @@ def test_pods_are_told_as_the_file_says(fields, expected):
     assert parse(mode="iptables", **fields).options == Options(**expected)
 
 
+@pytest.mark.parametrize(
+    ("gates", "external_ips"), [(None, True), ({"Other": False}, True), ({"AllowServiceExternalIPs": False}, False)]
+)
+def test_external_ips_are_left_alone_where_their_gate_is_closed(gates, external_ips):
+    assert parse_configuration({**HEAD, "featureGates": gates}).options.external_ips is external_ips
+
+
 def test_the_name_given_on_the_command_line_wins():
     assert parse(hostnameOverride="other").node_name == "n"
 
@@ -220,6 +227,8 @@ def test_the_name_given_on_the_command_line_wins():
             "iptables.syncPeriod: '30' is no duration such as 30s or 1h15m",
         ),
         ({"iptables": []}, "iptables must be a mapping"),
+        ({"featureGates": []}, "featureGates must be a mapping"),
+        ({"featureGates": {"Any": "off"}}, "featureGates.Any must be true or false"),
         ({"conntrack": {"min": -1}}, "conntrack.min must not be negative"),
         ({"conntrack": {"min": True}}, "conntrack.min must be a whole number"),
         ({"nodePortAddresses": "primary"}, "nodePortAddresses must be a list of strings"),

@@ -37,7 +37,7 @@ KIND = "KubeProxyConfiguration"
 _KNOWN: Mapping[str, frozenset[str] | None] = {
     "apiVersion": None,
     "kind": None,
-    "featureGates": None,
+    "featureGates": None,  # whatever gates there are: kube-proxy knows more of them in each release
     "clientConnection": frozenset({"kubeconfig", "acceptContentTypes", "contentType", "qps", "burst"}),
     "logging": None,
     "hostnameOverride": None,
@@ -82,6 +82,8 @@ _FIELD_OF_FLAG = {
     "--pod-interface-name-prefix": "detectLocal.interfaceNamePrefix",
 }
 """The names of a setting on the command line and in the file."""
+_EXTERNAL_IPS_GATE = "AllowServiceExternalIPs"
+"""Off, externalIPs of Services are left alone (KEP-5707, since 1.36)."""
 _MASQUERADE_BIT = 14
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -164,6 +166,14 @@ class _Fields:
         value: bool | None = self._get(name, bool, "true or false")
         return default if value is None else value
 
+    def gates(self) -> Mapping[str, bool]:
+        """featureGates: those that are named."""
+        gates = self._get("featureGates", dict, "a mapping") or {}
+        for name, value in gates.items():
+            if not isinstance(value, bool):
+                raise Refused(f"featureGates.{name} must be true or false")
+        return gates
+
     def number(self, name: str, *, default: int) -> int:
         value = self._get(name, int, "a whole number")
         if isinstance(value, bool):
@@ -213,6 +223,7 @@ def _options(fields: _Fields, mode: Mode) -> Options:
             detect_local_mode=fields.text("detectLocalMode"),
             bridge_interface=detect.text("bridgeInterface"),
             interface_name_prefix=detect.text("interfaceNamePrefix"),
+            external_ips=fields.gates().get(_EXTERNAL_IPS_GATE, True),
         )
     except Refused as error:
         raise Refused(_in_words_of_the_file(str(error))) from error
