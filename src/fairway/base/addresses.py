@@ -117,6 +117,11 @@ def parse_network(text: str) -> IPNetwork:
     return network((address.packed, prefix), strict=False)
 
 
+def address_of(packed: bytes) -> IPAddress:
+    """The address that 4 or 16 bytes are. Raises ValueError for any other number of them."""
+    return IPv4Address(packed) if len(packed) == Family.IPV4.bits // 8 else IPv6Address(packed)
+
+
 def on_link(address: IPAddress, length: int | None = None) -> IPInterface:
     """An address as a link has it: with the length of its network, which is its own alone (/32, /128) if not told."""
     interface = IPv4Interface if address.version == 4 else IPv6Interface

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fairway.cli.options import lab_name, output, print_json, proxy_mode
+from fairway.cli.options import dual_stack, lab_name, output, print_json, proxy_mode
 from fairway.cluster.demo import Finished, run_demo
 from fairway.cluster.walk.picture import draw
 from fairway.cluster.walk.stage import Check, Claim, Heading, Ran, Shown
@@ -25,16 +25,24 @@ _TOLD = ('"path"', '"host"', '"method"', '"hostname"', '"ip"')
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the lab up when the walk is over.")
 @proxy_mode
+@dual_stack
 @lab_name
 @output
-def demo(name: str, output: str, keep: bool, mode: Mode) -> None:
+def demo(name: str, output: str, keep: bool, mode: Mode, dual_stack: bool) -> None:
     """Walk the NodePort study on a fresh lab; exit status 0 only if every claim holds.
 
     Each row prints the commands a person would type, what came back, and the claim with its verdict, judged from what
-    was seen on the wire or in the kernel.
+    was seen on the wire or in the kernel. With --dual-stack each row with packets is walked over IPv4 and over IPv6.
     """
     console = Console(stderr=output == "json", highlight=False)
-    finished = run_demo(name, mode=mode, keep=keep, show=lambda shown: _show(console, shown), say=console.print)
+    finished = run_demo(
+        name,
+        mode=mode,
+        dual_stack=dual_stack,
+        keep=keep,
+        show=lambda shown: _show(console, shown),
+        say=console.print,
+    )
     if output == "json":
         print_json({"mode": mode, "claims": [claim.to_json() for claim in finished.claims]})
     else:
@@ -45,9 +53,9 @@ def demo(name: str, output: str, keep: bool, mode: Mode) -> None:
 
 def _show(console: Console, shown: Shown) -> None:
     match shown:
-        case Heading(id=number, title=title):
+        case Heading(id=number, title=title, over=over):
             console.print()
-            console.rule(f"[bold]{number}[/]  {escape(title)}", align="left")
+            console.rule(f"[bold]{number}[/]{f' over {over}' if over else ''}  {escape(title)}", align="left")
         case Ran(command=command, output=text):
             console.print(f"[cyan]$ {escape(command)}[/]", soft_wrap=True)
             lines = text.rstrip("\n").splitlines()
@@ -82,9 +90,14 @@ def _summary(console: Console, finished: Finished) -> None:
     console.print()
     table = Table(title="What the study claims", title_justify="left")
     table.add_column("row")
+    dual = any(claim.over for claim in finished.claims)
+    if dual:
+        table.add_column("over", no_wrap=True)
     table.add_column("claim")
     table.add_column("verdict", no_wrap=True)
     for claim in finished.claims:
-        table.add_row(claim.id, escape(claim.claim), "[green]holds[/]" if claim.ok else "[red]does not hold[/]")
+        over = [claim.over] if dual else []
+        verdict = "[green]holds[/]" if claim.ok else "[red]does not hold[/]"
+        table.add_row(claim.id, *over, escape(claim.claim), verdict)
     console.print(table)
     console.print(f"{sum(claim.ok for claim in finished.claims)} of {len(finished.claims)} claims hold.")

@@ -87,7 +87,7 @@ def _lab(name: str, flags: NodeFlags, percent: float) -> Diagnosis:
     return examine(
         lambda: _objects(source, flags),
         look_into_lab(state, nodes),
-        clients=tuple(record.clients.values()),
+        clients=tuple(address for addresses in record.clients.values() for address in addresses),
         conntrack_percent=percent,
     )
 

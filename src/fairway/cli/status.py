@@ -49,7 +49,7 @@ def _print(report: LabReport) -> None:
         unknown = "" if machine.kind == "client" else "?"
         ready = unknown if machine.ready is None else "yes" if machine.ready else "no"
         pods = unknown if machine.pods is None else str(machine.pods)
-        machines.add_row(machine.name, machine.kind, machine.address or unknown, ready, pods)
+        machines.add_row(machine.name, machine.kind, ", ".join(machine.addresses) or unknown, ready, pods)
     services = Table(box=None, pad_edge=False)
     for column in ("PROGRAM", "ON", "PID IN LAB", "STARTS"):
         services.add_column(column)

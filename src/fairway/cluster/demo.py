@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fairway.base.errors import FairwayError
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
-from fairway.cluster.scenario import STUDY_LAB, Scenario
+from fairway.cluster.scenario import Scenario, study_lab
 from fairway.cluster.state import LabState
 from fairway.cluster.walk.kubectl import Kubectl
 from fairway.cluster.walk.picture import Way
@@ -39,20 +39,23 @@ def run_demo(
     name: str,
     *,
     mode: Mode = Mode.NFTABLES,
+    dual_stack: bool = False,
     keep: bool,
     show: Callable[[Shown], None],
     say: Callable[[str], None],
 ) -> Finished:
     """Bring up a fresh lab of that name, walk the study on it and take it down, also when interrupted.
 
-    Raises Refused if a lab of that name is up. mode: what its nodes' rules are written with. keep: leave the lab up.
+    Raises Refused if a lab of that name is up. mode: what its nodes' rules are written with. dual_stack: walk it over
+    IPv6 too. keep: leave the lab up.
     show, say: what is worth printing, as it comes.
     """
     state = LabState.of(name)
-    scenario = STUDY_LAB.in_mode(mode)
+    scenario = study_lab(dual_stack=dual_stack).in_mode(mode)
     record = bring_up(state, scenario, report=say)
     try:
-        say(f"lab {name!r} is up in proxy mode {mode}; the API server listens on {record.api}")
+        families = " with IPv4 and IPv6" if dual_stack else ""
+        say(f"lab {name!r} is up in proxy mode {mode}{families}; the API server listens on {record.api}")
         say(f"[cyan]$ export FAIRWAY_LAB={name} KUBECONFIG=$(fairway kubeconfig --name {name})[/]")
         return asyncio.run(_walk(state, scenario, show, say))
     finally:

@@ -111,8 +111,9 @@ def _bring_up(state: LabState, scenario: Scenario, listener: socket.socket, repo
             start_time=started.start_time,
             api=api,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            clients={client.name: str(client.address) for client in scenario.topology.clients},
+            clients={client.name: tuple(map(str, client.addresses)) for client in scenario.topology.clients},
             mode=scenario.mode,
+            families=tuple(family.api_name for family in scenario.families),
         )
         state.write_record(record)
         started.detach()

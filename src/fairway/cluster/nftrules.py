@@ -1,7 +1,7 @@
-"""Run on a node (`python -m fairway.cluster.nftrules [-o json]`): prints the table of Services the kernel holds there.
+"""Run on a node (`python -m fairway.cluster.nftrules [-o json] ip|ip6...`): prints its kernel's tables of Services.
 
-As `nft list table ip fairway` prints it, but read over netlink and written by ourselves: no nft is needed. What
-somebody else put into the table is shown as it was read; the clients that sets of session affinity remember are not.
+As `nft list table ip fairway` prints one, but read over netlink and written by ourselves: no nft is needed. What
+somebody else put into a table is shown as it was read; the clients that sets of session affinity remember are not.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from fairway.netlink.nftables import SetInfo
 
 Listing = Mapping[str, Any]
 
-_FAMILY = Family.IPV4
+_FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
+"""By what nft calls them."""
 
 
-def specs_of(sets: Mapping[str, SetInfo], family: Family = _FAMILY) -> dict[str, SetSpec]:
+def specs_of(sets: Mapping[str, SetInfo], family: Family = Family.IPV4) -> dict[str, SetSpec]:
     """What the kernel's sets are made of, as far as they are ours."""
     fixed = fixed_sets(family)
     specs: dict[str, SetSpec] = {}
@@ -38,7 +39,7 @@ def specs_of(sets: Mapping[str, SetInfo], family: Family = _FAMILY) -> dict[str,
     return specs
 
 
-def rule_text(rule: Rule, specs: Mapping[str, SetSpec], family: Family = _FAMILY) -> str:
+def rule_text(rule: Rule, specs: Mapping[str, SetSpec], family: Family = Family.IPV4) -> str:
     """The rule in nft's words; one that is none of ours as it was read."""
     try:
         return format_rule(rule, family, specs)
@@ -46,7 +47,7 @@ def rule_text(rule: Rule, specs: Mapping[str, SetSpec], family: Family = _FAMILY
         return f"# not fairway's: {rule.expressions}"
 
 
-def listing(seen: Observed, family: Family = _FAMILY) -> Listing:
+def listing(seen: Observed, family: Family = Family.IPV4) -> Listing:
     """The table as `-o json` has it."""
     specs = specs_of(seen.sets, family)
     return {
@@ -68,7 +69,7 @@ def listing(seen: Observed, family: Family = _FAMILY) -> Listing:
     }
 
 
-def text(seen: Observed, family: Family = _FAMILY) -> Iterator[str]:
+def text(seen: Observed, family: Family = Family.IPV4) -> Iterator[str]:
     """The table line by line, as nft lists it."""
     specs = specs_of(seen.sets, family)
     yield f"table {table_name(family)} {{"
@@ -99,15 +100,20 @@ def _block(head: str, lines: list[str], *, after: bool) -> Iterator[str]:
 
 
 def main() -> int:
+    words = sys.argv[1:]
+    as_json = words[:2] == ["-o", "json"]
+    families = [_FAMILIES[word] for word in words[2 * as_json :]]
     try:
-        seen = NftBackend().look()
+        backend = NftBackend()
+        seen = [(family, table) for family in families if (table := backend.look(family)) is not None]
     except FairwayError as error:
         print(f"fairway: {error}", file=sys.stderr)
         return 1
-    if sys.argv[1:] == ["-o", "json"]:
-        print(json.dumps([] if seen is None else [listing(seen)], indent=1))
-    elif seen is not None:
-        print("\n".join(text(seen)))
+    if as_json:
+        print(json.dumps([listing(table, family) for family, table in seen], indent=1))
+    else:
+        for family, table in seen:
+            print("\n".join(text(table, family)))
     return 0
 
 

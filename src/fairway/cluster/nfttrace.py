@@ -1,4 +1,6 @@
-"""Run on a node (`python -m fairway.cluster.nfttrace PORT`): follows calls from a TCP port through nf_tables.
+"""Run on a node (`python -m fairway.cluster.nfttrace [-6] PORT`): follows calls from a TCP port through nf_tables.
+
+Calls over IPv4, or over IPv6 with -6.
 
 The kernel traces by itself what a rule marks to be traced. That rule, for the first packet of a connection, is in a
 table of this program's own, which the kernel removes when the program ends, however it ends. A line "ready", then for
@@ -13,6 +15,7 @@ import selectors
 import sys
 from collections.abc import Iterator
 
+from fairway.base.addresses import Family
 from fairway.base.errors import FairwayError
 from fairway.cluster.nftrules import rule_text, specs_of
 from fairway.dataplane.nft.decode import decode_sets
@@ -36,6 +39,7 @@ from fairway.netlink.expressions import (
 from fairway.netlink.nftables import (
     NFNLGRP_NFTRACE,
     NFPROTO_IPV4,
+    NFPROTO_IPV6,
     ChainInfo,
     Hook,
     Kind,
@@ -64,7 +68,10 @@ _SYN, _OTHERS = b"\x02", b"\x17"
 """Of FIN, SYN, RST and ACK the first packet of a connection has SYN alone."""
 
 
-def table(port: int) -> list[Request]:
+_PROTOCOLS = {Family.IPV4: NFPROTO_IPV4, Family.IPV6: NFPROTO_IPV6}
+
+
+def table(port: int, family: Family = Family.IPV4) -> list[Request]:
     """The transaction that makes the kernel trace the first packet of connections from a TCP port."""
     chain = ChainInfo(TABLE, _CHAIN, int(Hook.PREROUTING), _RAW, kind="filter")
     first_packet: tuple[Expression, ...] = (
@@ -77,18 +84,20 @@ def table(port: int) -> list[Request]:
         Cmp(CmpOp.EQ, _SYN),
     )
     trace = (Immediate(b"\x01"), MetaSet(MetaKey.NFTRACE))
+    protocol = _PROTOCOLS[family]
     return [
-        new_table(NFPROTO_IPV4, TABLE, flags=TableFlag.OWNER),
-        new_chain(NFPROTO_IPV4, chain),
-        new_rule(NFPROTO_IPV4, TABLE, _CHAIN, (*first_packet, *trace), b""),
+        new_table(protocol, TABLE, flags=TableFlag.OWNER),
+        new_chain(protocol, chain),
+        new_rule(protocol, TABLE, _CHAIN, (*first_packet, *trace), b""),
     ]
 
 
 class RuleTexts:
     """The rules of the table of Services in nft's words, by what a trace calls them: their handles."""
 
-    def __init__(self, kernel: NetlinkSocket) -> None:
+    def __init__(self, kernel: NetlinkSocket, family: Family = Family.IPV4) -> None:
         self._kernel = kernel
+        self._family = family
         self._texts: dict[int, str] = {}
 
     def of(self, step: Traced) -> str:
@@ -100,12 +109,12 @@ class RuleTexts:
         return self._texts.get(step.handle, "")
 
     def _read(self) -> None:
-        specs = specs_of(decode_sets(self._bodies(Kind.GETSET)))
+        specs = specs_of(decode_sets(self._bodies(Kind.GETSET)), self._family)
         rules = [decode_rule(body) for body in self._bodies(Kind.GETRULE)]
-        self._texts |= {rule.handle: rule_text(Rule(rule.expressions), specs) for rule in rules}
+        self._texts |= {rule.handle: rule_text(Rule(rule.expressions), specs, self._family) for rule in rules}
 
     def _bodies(self, kind: Kind) -> list[bytes]:
-        return [body_of(body) for _, body in self._kernel.ask(dump(kind, NFPROTO_IPV4, SERVICES_TABLE))]
+        return [body_of(body) for _, body in self._kernel.ask(dump(kind, _PROTOCOLS[self._family], SERVICES_TABLE))]
 
 
 def lines(step: Traced, rule: str) -> Iterator[str]:
@@ -131,14 +140,15 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def main() -> int:
-    if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or int(sys.argv[1]) > _LAST_PORT:
-        print("usage: python -m fairway.cluster.nfttrace PORT, the TCP port that calls come from", file=sys.stderr)
+    family, words = (Family.IPV6, sys.argv[2:]) if sys.argv[1:2] == ["-6"] else (Family.IPV4, sys.argv[1:])
+    if len(words) != 1 or not words[0].isdecimal() or int(words[0]) > _LAST_PORT:
+        print("usage: python -m fairway.cluster.nfttrace [-6] PORT, the TCP port that calls come from", file=sys.stderr)
         return 2
     try:
         with NetlinkSocket() as kernel, NetlinkSocket() as owner:
             kernel.join(NFNLGRP_NFTRACE)
-            owner.commit(table(int(sys.argv[1])))
-            _follow(kernel, RuleTexts(owner))
+            owner.commit(table(int(words[0]), family))
+            _follow(kernel, RuleTexts(owner, family))
     except KernelRefused as error:
         print(f"fairway: nf_tables refused: {error}", file=sys.stderr)
         return 1

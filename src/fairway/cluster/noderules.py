@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cluster.hosts import find_host, run_captured
 from fairway.cluster.state import LabState
@@ -33,24 +34,52 @@ def own_program(module: str, *args: str) -> OnNode:
     return OnNode([sys.executable, "-m", module, *args], {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
-def rules_program(mode: Mode, *args: str) -> OnNode:
-    """Prints a node's rules: as `nft list table`, or iptables-save."""
-    return own_program(NFTRULES, *args) if mode is Mode.NFTABLES else OnNode(["iptables-save"], {})
+def rules_programs(mode: Mode, families: Sequence[Family], *, as_json: bool = False) -> Iterator[OnNode]:
+    """Those that print a node's rules, one after the other: as `nft list table`, or iptables-save.
 
-
-def rules_text(state: LabState, node: str) -> str:
-    """The rules as text. Raises Refused for what is no node, or where they cannot be read."""
-    return _run(state, node, rules_program(state.living().mode))
-
-
-def rules_json(state: LabState, node: str) -> dict[str, Any]:
-    """The rules as values: the answer of `fairway rules -o json`. Raises as `rules_text`."""
-    mode = state.living().mode
+    as_json: in mode nftables, as values.
+    """
     if mode is Mode.NFTABLES:
-        tables = json.loads(_run(state, node, rules_program(mode, "-o", "json")))
+        yield own_program(NFTRULES, *(("-o", "json") if as_json else ()), *(_NFT[family] for family in families))
     else:
-        tables = saved_tables(_run(state, node, rules_program(mode)))
+        yield from (OnNode([_SAVE[family]], {}) for family in families)
+
+
+_NFT = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+_SAVE = {Family.IPV4: "iptables-save", Family.IPV6: "ip6tables-save"}
+
+
+def rules_text(state: LabState, node: str, families: Sequence[Family] = ()) -> str:
+    """The rules as text. families: none for all that the lab has.
+
+    Raises Refused for what is no node, for a family that the lab has not, or where the rules cannot be read.
+    """
+    record = state.living()
+    programs = rules_programs(record.mode, _families(state, families))
+    return "".join(_run(state, node, program) for program in programs)
+
+
+def rules_json(state: LabState, node: str, families: Sequence[Family] = ()) -> dict[str, Any]:
+    """The rules as values: the answer of `fairway rules -o json`. Arguments and errors as `rules_text`."""
+    mode = state.living().mode
+    tables: list[dict[str, Any]] = []
+    if mode is Mode.NFTABLES:
+        for program in rules_programs(mode, _families(state, families), as_json=True):
+            tables += json.loads(_run(state, node, program))
+    else:
+        for family in _families(state, families):
+            (program,) = rules_programs(mode, [family])
+            saved = saved_tables(_run(state, node, program))
+            tables += [{"family": family.api_name, **table} for table in saved]
     return {"node": node, "mode": mode, "tables": tables}
+
+
+def _families(state: LabState, wanted: Sequence[Family]) -> Sequence[Family]:
+    had = [family for family in Family if family.api_name in state.living().families]
+    for family in wanted:
+        if family not in had:
+            raise Refused(f"lab {state.name!r} has no {family.api_name}: bring one up with --dual-stack")
+    return wanted or had
 
 
 def saved_tables(saved: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from fairway.api.resources import NODES, PODS
@@ -24,13 +24,13 @@ API_LIMIT_S = 5.0
 class MachineReport:
     """A node or a client.
 
-    ready: of a node, its condition. pods: how many a node runs. Both are None for a client, and for a node while the
-    API server does not answer; so is then the node's address "".
+    addresses: the primary one first. ready: of a node, its condition. pods: how many a node runs. Both are None for a
+    client, and for a node while the API server does not answer; then the node has no addresses either.
     """
 
     name: str
     kind: str
-    address: str
+    addresses: tuple[str, ...]
     ready: bool | None
     pods: int | None
 
@@ -60,7 +60,7 @@ class LabReport:
             "created": self.created,
             "mode": self.mode,
             "firstProcess": self.first_process,
-            "machines": [asdict(machine) for machine in self.machines],
+            "machines": [_machine_json(machine) for machine in self.machines],
             "services": [
                 {
                     "name": service.name,
@@ -75,6 +75,18 @@ class LabReport:
         }
 
 
+def _machine_json(machine: MachineReport) -> dict[str, Any]:
+    """address: the primary one, "" where none is known."""
+    return {
+        "name": machine.name,
+        "kind": machine.kind,
+        "address": next(iter(machine.addresses), ""),
+        "addresses": list(machine.addresses),
+        "ready": machine.ready,
+        "pods": machine.pods,
+    }
+
+
 async def report_lab(state: LabState) -> LabReport:
     """Raises Refused if there is no such lab, Retry if its first process does not answer."""
     record = state.living()
@@ -83,7 +95,7 @@ async def report_lab(state: LabState) -> LabReport:
         nodes, problem = await _nodes(state), None
     except Retry as error:
         nodes = [
-            MachineReport(name=host.name, kind="node", address="", ready=None, pods=None)
+            MachineReport(name=host.name, kind="node", addresses=(), ready=None, pods=None)
             for host in hosts
             if host.kind is HostKind.NODE
         ]
@@ -115,20 +127,20 @@ async def _nodes(state: LabState) -> list[MachineReport]:
 
 def _node(node: Object, pods: Sequence[Object]) -> MachineReport:
     name = node["metadata"]["name"]
-    addresses = {entry["type"]: entry["address"] for entry in node["status"].get("addresses", ())}
+    entries = node["status"].get("addresses", ())
     conditions = {entry["type"]: entry["status"] for entry in node["status"].get("conditions", ())}
     return MachineReport(
         name=name,
         kind="node",
-        address=addresses.get("InternalIP", ""),
+        addresses=tuple(entry["address"] for entry in entries if entry["type"] == "InternalIP"),
         ready=conditions.get("Ready") == "True",
         pods=sum(pod["spec"].get("nodeName") == name for pod in pods),
     )
 
 
-def _clients(hosts: Sequence[HostRecord], addresses: Mapping[str, str]) -> list[MachineReport]:
+def _clients(hosts: Sequence[HostRecord], addresses: Mapping[str, tuple[str, ...]]) -> list[MachineReport]:
     return [
-        MachineReport(name=host.name, kind="client", address=addresses.get(host.name, ""), ready=None, pods=None)
+        MachineReport(name=host.name, kind="client", addresses=addresses.get(host.name, ()), ready=None, pods=None)
         for host in hosts
         if host.kind is HostKind.CLIENT
     ]

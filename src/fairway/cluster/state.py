@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.fabric.init import process_start_time
 from fairway.fabric.unixsocket import connect, peer_pid
@@ -37,8 +38,9 @@ class LabRecord:
     """How a lab is found again.
 
     pid, start_time: its first process as the host sees it, and field 22 of /proc/PID/stat, so that another process
-    that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the address
-    of each client outside the cluster, by name. mode: what its nodes' rules are written with.
+    that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the
+    addresses of each client outside the cluster, by name. mode: what its nodes' rules are written with. families:
+    those its networks have, as the API names them, the primary one first.
     """
 
     name: str
@@ -46,8 +48,9 @@ class LabRecord:
     start_time: int
     api: str
     created: str
-    clients: Mapping[str, str] = field(default_factory=dict)
+    clients: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode: Mode = Mode.NFTABLES
+    families: tuple[str, ...] = (Family.IPV4.api_name,)
 
 
 def state_root() -> Path:

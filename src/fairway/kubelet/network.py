@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 
 from fairway.api.types import Key
-from fairway.base.addresses import IPAddress, IPInterface, on_link, parse_address
+from fairway.base.addresses import IPAddress, IPInterface, address_of, on_link
 from fairway.base.errors import Refused
 from fairway.fabric.network import add_address, attach_pod, detach_pod, host_interface_name, remove_address
 from fairway.fabric.steps import UPLINK
@@ -98,4 +98,4 @@ def _address(body: bytes, index: int) -> list[IPInterface]:
         found[kind] = body[at + _ATTRIBUTE.size : at + size]
         at += (size + 3) & ~3
     packed = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
-    return [] if packed is None else [on_link(parse_address(socket.inet_ntop(family, packed)), prefix)]
+    return [] if packed is None else [on_link(address_of(packed), prefix)]

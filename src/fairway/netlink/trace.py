@@ -7,17 +7,18 @@ A rule that did not match says nothing, and the headers come only with the first
 from __future__ import annotations
 
 from enum import IntEnum
-from ipaddress import IPv4Address
 
 from msgspec import Struct
 
+from fairway.base.addresses import IPAddress, address_of, format_host
 from fairway.netlink.expressions import Code, Verdict
 from fairway.netlink.wire import attributes, to_int, to_text
 
 _TABLE, _CHAIN, _RULE_HANDLE, _TYPE, _VERDICT, _ID = 1, 2, 3, 4, 5, 6
 _NETWORK_HEADER, _TRANSPORT_HEADER, _POLICY = 8, 9, 16
 _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
-_IPV4, _IPV4_SOURCE, _IPV4_DESTINATION, _IPV4_END = 4, 12, 16, 20
+_ADDRESSES = {4: (12, 16, 20), 6: (8, 24, 40)}
+"""By the version of an IP header: where its source begins, its destination, and where that ends."""
 _PORTS_END = 4
 
 
@@ -34,13 +35,14 @@ class TraceKind(IntEnum):
 class Headers(Struct, frozen=True):
     """Where a packet comes from and goes to, at the moment it is traced."""
 
-    source: IPv4Address
+    source: IPAddress
     source_port: int
-    destination: IPv4Address
+    destination: IPAddress
     destination_port: int
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.source_port} -> {self.destination}:{self.destination_port}"
+        source, destination = format_host(self.source), format_host(self.destination)
+        return f"{source}:{self.source_port} -> {destination}:{self.destination_port}"
 
 
 class Traced(Struct, frozen=True):
@@ -48,7 +50,7 @@ class Traced(Struct, frozen=True):
 
     packet: a number that all its steps have. handle: of the rule, 0 where it is none. verdict: what the rule, or the
     chain's policy, decided; None for one of a kind that our rules do not have, and at the end of a chain. headers: of
-    the first step in a base chain, for IPv4 with ports; else None.
+    the first step in a base chain, for IP with ports; else None.
     """
 
     packet: int
@@ -94,11 +96,13 @@ def _known(code: bytes, chain: str = "") -> Verdict | None:
 
 
 def _headers(network: bytes, transport: bytes) -> Headers | None:
-    if len(network) < _IPV4_END or network[0] >> 4 != _IPV4 or len(transport) < _PORTS_END:
+    places = _ADDRESSES.get(network[0] >> 4) if network else None
+    if places is None or len(network) < places[-1] or len(transport) < _PORTS_END:
         return None
+    source, destination, end = places
     return Headers(
-        IPv4Address(network[_IPV4_SOURCE:_IPV4_DESTINATION]),
+        address_of(network[source:destination]),
         to_int(transport[:2]),
-        IPv4Address(network[_IPV4_DESTINATION:_IPV4_END]),
+        address_of(network[destination:end]),
         to_int(transport[2:4]),
     )

@@ -26,7 +26,7 @@ from fairway.cluster.bench import tamper
 from fairway.cluster.demo import find_kubectl, run_demo
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
-from fairway.cluster.noderules import own_program, rules_program
+from fairway.cluster.noderules import own_program, rules_programs
 from fairway.cluster.scenario import STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.watch.client import Client
@@ -302,7 +302,7 @@ async def _probe_to_rules(hosts: LabHosts, pods: _Pods) -> float:
 
 
 async def _leads_to(hosts: LabHosts, node: str, address: str) -> bool:
-    program = rules_program(STUDY_LAB.mode)
+    program = next(rules_programs(STUDY_LAB.mode, STUDY_LAB.families))
     code, listing = await hosts.run(node, program.argv, extra=program.extra)
     if code:
         raise FairwayError(f"the rules of {node} cannot be read: {listing.strip()}")

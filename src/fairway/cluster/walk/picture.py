@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairway.base.addresses import format_host, parse_address
 from fairway.cluster.walk.conntrack import Connection
 
 _WIDTH = 74
@@ -23,10 +24,8 @@ class Way:
 def draw(way: Way) -> str:
     """The way there on the left, the way back on the right, one line an event; plain text, 76 columns."""
     original, reply = way.connection.original, way.connection.reply
-    client = f"{original.source}:{original.source_port}"
-    door = f"{original.destination}:{original.destination_port}"
-    pod = f"{reply.source}:{reply.source_port}"
-    node = f"{reply.destination}:{reply.destination_port}"
+    client, pod = (_place(each.source, each.source_port) for each in (original, reply))
+    door, node = (_place(each.destination, each.destination_port) for each in (original, reply))
     lines = [
         _box(f"client {way.client}", [client]),
         _arrows(f"{client} -> {door}", f"{door} -> {client}"),
@@ -44,6 +43,10 @@ def draw(way: Way) -> str:
         _box(f"pod {way.pod}", [f"{pod}   sees its peer as {reply.destination}"]),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _place(address: str, port: int) -> str:
+    return f"{format_host(parse_address(address))}:{port}"
 
 
 def _box(title: str, lines: list[str]) -> str:

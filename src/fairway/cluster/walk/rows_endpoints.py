@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from fairway.api.types import Object
+from fairway.base.addresses import parse_address
 from fairway.cluster.scenario import STUDY
 from fairway.cluster.walk.facts import DEPLOYMENT, SELECTOR, SERVICE, SERVICE_PORT, SLICE_LIMIT, TARGET_PORT
 from fairway.cluster.walk.rows_service import call
@@ -28,7 +29,7 @@ async def readiness(stage: Stage) -> None:
     await _add_probe(stage)
     pods = (await stage.get("pods", "-l", SELECTOR))["items"]
     victim = pods[0]
-    name, address = victim["metadata"]["name"], victim["status"]["podIP"]
+    name, address = victim["metadata"]["name"], _address(stage, victim)
     await _rules_of_every_node(stage, address, present=True)
 
     await stage.kubectl("exec", name, "--", "touch", UNREADY)
@@ -72,7 +73,8 @@ async def slices(stage: Stage) -> None:
 async def cluster_ip(stage: Stage) -> None:
     """S13."""
     service = await stage.get("svc", SERVICE)
-    address = service["spec"]["clusterIP"]
+    families = service["spec"]["ipFamilies"]
+    address = service["spec"]["clusterIPs"][families.index(stage.family.api_name)]
     pods = (await stage.get("pods"))["items"]
     studied = [pod for pod in pods if pod["metadata"].get("ownerReferences") and DEPLOYMENT in pod["metadata"]["name"]]
     chosen = {pod["spec"]["nodeName"]: pod for pod in pods if pod in studied}
@@ -80,11 +82,11 @@ async def cluster_ip(stage: Stage) -> None:
     for node in stage.scenario.nodes:
         pod = chosen[node]
         name = pod["metadata"]["name"]
-        url = f"{address}:{SERVICE_PORT}"
-        ran = await stage.kubectl("exec", name, "--", "curl", "-s", "--connect-timeout", "1", url)
+        url = stage.at(address, SERVICE_PORT)
+        ran = await stage.kubectl("exec", name, "--", *stage.curl("--connect-timeout", "1", url))
         told: dict[str, Any] = {} if ran.code else ran.json()
         seen = {"answered": told.get("os", {}).get("hostname"), "peer": told.get("ip")}
-        own = pod["status"]["podIP"]
+        own = _address(stage, pod)
         hairpin = told.get("os", {}).get("hostname") == name
         stage.check(
             f"pod {name} on {node} reaches {url}, and is seen by its own address",
@@ -111,15 +113,17 @@ async def _add_probe(stage: Stage) -> None:
 
 async def _rules_of_every_node(stage: Stage, address: str, *, present: bool) -> dict[str, bool]:
     """Which nodes' rules lead to an address, once all agree with `present` or the last try was made."""
-    port = {Mode.NFTABLES: rf" \. {TARGET_PORT}\b", Mode.IPTABLES: f":{TARGET_PORT}"}[stage.scenario.mode]
-    return await rules_with(stage, stage.scenario.nodes, re.escape(address) + port, until=present)
+    written = {Mode.NFTABLES: f"{address} . {TARGET_PORT}", Mode.IPTABLES: stage.at(address, TARGET_PORT)}
+    pattern = re.escape(written[stage.scenario.mode]) + r"\b"
+    return await rules_with(stage, stage.scenario.nodes, pattern, until=present)
 
 
 async def _ready_addresses(stage: Stage, service: str) -> list[str]:
     found = await stage.kubectl(
         "get", "endpointslices", "-l", f"kubernetes.io/service-name={service}", "-o", "json", quiet=True
     )
-    endpoints = [endpoint for item in found.json()["items"] for endpoint in item["endpoints"] or ()]
+    items = [item for item in found.json()["items"] if item["addressType"] == stage.family.api_name]
+    endpoints = [endpoint for item in items for endpoint in item["endpoints"] or ()]
     return sorted(endpoint["addresses"][0] for endpoint in endpoints if endpoint["conditions"]["ready"])
 
 
@@ -136,4 +140,10 @@ async def _settled_slices(stage: Stage, service: str, *, endpoints: int) -> dict
 
 def _node_cycle(stage: Stage) -> list[str]:
     """Every node's address several times: 24 calls miss one of two pods by chance once in eight million walks."""
-    return list(stage.scenario.node_addresses.values()) * 6
+    return list(stage.node_addresses.values()) * 6
+
+
+def _address(stage: Stage, pod: Object) -> str:
+    """A pod's, of the row's family."""
+    found = [str(each["ip"]) for each in pod["status"]["podIPs"]]
+    return next(address for address in found if parse_address(address).version == stage.family)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairway.base.addresses import Family
 from fairway.cluster.walk.facts import ENDPOINT_CHAINS, TARGET_PORT
 from fairway.cluster.walk.nftables import Step, Table, parse_table, parse_trace
 from fairway.cluster.walk.rows_service import call, node_port
@@ -10,13 +11,21 @@ from fairway.cluster.walk.stage import Stage
 TRACED_PORT = 41003
 """The client's port of the call that is traced."""
 
-_ENDPOINTS = [f"{address} . {TARGET_PORT}" for address in ENDPOINT_CHAINS]
+
+def _endpoints(stage: Stage) -> list[str]:
+    """The study's, as a map holds them."""
+    return [f"{address} . {TARGET_PORT}" for address in ENDPOINT_CHAINS[stage.family]]
+
+
+def _protocol(stage: Stage) -> str:
+    """As nft calls the row's family."""
+    return {Family.IPV4: "ip", Family.IPV6: "ip6"}[stage.family]
 
 
 async def chain_by_chain(stage: Stage) -> None:
     """S7."""
     node = stage.scenario.control_plane
-    address = stage.scenario.node_addresses[node]
+    address = stage.node_addresses[node]
     port = await node_port(stage)
     elements, rules = rf"tcp \. {port} |= \{{ {address}|nodeport-masquerade", "@nodeport-(ips|backends)|vmap @classes"
     table = parse_table(await stage.rules(node, f"{elements}|{rules}|masquerade fully-random"))
@@ -31,8 +40,8 @@ async def chain_by_chain(stage: Stage) -> None:
     _judge_way(stage, steps, chain)
     packets = list(dict.fromkeys(step.packet for step in steps))
     came, went = (packets[0].split(" -> ")[-1], packets[-1].split(" -> ")[-1]) if packets else ("", "")
-    stage.check("the packet came to the node port", came == f"{address}:{port}", packets)
-    endpoints = [endpoint.replace(" . ", ":") for endpoint in _ENDPOINTS]
+    stage.check("the packet came to the node port", came == stage.at(address, port), packets)
+    endpoints = [stage.at(endpoint, TARGET_PORT) for endpoint in ENDPOINT_CHAINS[stage.family]]
     stage.check("and goes on to one of the three endpoints", went in endpoints, packets)
 
 
@@ -45,13 +54,13 @@ def _judge_choice(stage: Stage, table: Table, port: int, chain: str) -> None:
     slots = dict(each.split(" : ", 1) for each in elements)
     stage.check(
         "each of the study's three endpoints is in one slot of three",
-        sorted(slots) == ["0", "1", "2"] and sorted(slots.values()) == sorted(_ENDPOINTS),
+        sorted(slots) == ["0", "1", "2"] and sorted(slots.values()) == sorted(_endpoints(stage)),
         slots,
     )
     last = table.chains.get(chain, [""])[-1]
     stage.check(
         f"{chain} takes one of the three slots at random, each as likely as the next",
-        "dnat ip to meta l4proto . th dport . numgen random mod 3 map @nodeport-backends" in last,
+        f"dnat {_protocol(stage)} to meta l4proto . th dport . numgen random mod 3 map @nodeport-backends" in last,
         last,
     )
 
@@ -62,7 +71,7 @@ def _judge_node_port_rule(stage: Stage, table: Table, address: str) -> None:
     stage.check(
         "node ports are asked after the Services' addresses, and for the node's own address alone",
         len(asked) == 1
-        and asked[0].startswith("ip daddr @nodeport-ips ")
+        and asked[0].startswith(f"{_protocol(stage)} daddr @nodeport-ips ")
         and table.sets.get("nodeport-ips") == [address]
         and "map @services" in "".join(rules[: rules.index(asked[0])]),
         {"rule": asked, "nodeport-ips": table.sets.get("nodeport-ips")},
@@ -76,7 +85,7 @@ def _judge_way(stage: Stage, steps: list[Step], chain: str) -> None:
         ("services", "goto dispatch", "map @nodeports"),
         ("dispatch", f"goto {chain}", "vmap @classes"),
         (chain, "continue", "meta mark set meta mark | 0x00004000"),
-        (chain, "accept", "dnat ip to"),
+        (chain, "accept", f"dnat {_protocol(stage)} to"),
         ("nat-postrouting", "jump masquerading", "jump masquerading"),
         ("masquerading", "accept", "masquerade fully-random"),
     ]

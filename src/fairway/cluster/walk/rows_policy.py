@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from typing import Any
 
 from fairway.api.types import Object
+from fairway.base.addresses import Family, parse_address
 from fairway.cluster.scenario import STUDY
 from fairway.cluster.walk.facts import SELECTOR, SERVICE
 from fairway.cluster.walk.rows_service import call, node_port
@@ -75,15 +77,16 @@ async def local_policy(stage: Stage) -> None:
 
     pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in await _study_pods(stage)}
     for node in stage.scenario.workers:
-        told = await call(stage, stage.scenario.node_addresses[node]) or {}
+        told = await call(stage, stage.node_addresses[node]) or {}
         seen = {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")}
         stage.check(
             f"{node} answers with its own pod, which sees the client's own address",
-            seen == {"pod": pods[node], "peer": stage.scenario.client_address},
+            seen == {"pod": pods[node], "peer": stage.client_address},
             seen,
         )
-    without = stage.scenario.node_addresses[stage.scenario.control_plane]
-    ran = await stage.run_in(stage.scenario.client, "curl", "-s", "--connect-timeout", "1", f"{without}:{port}")
+    without = stage.node_addresses[stage.scenario.control_plane]
+    curl = stage.curl("--connect-timeout", "1", stage.at(without, port))
+    ran = await stage.run_in(stage.scenario.client, *curl)
     stage.check(
         f"{stage.scenario.control_plane} has no pod and does not answer: curl times out (28), is not refused (7)",
         ran.code == CURL_TIMED_OUT,
@@ -96,30 +99,32 @@ async def local_policy(stage: Stage) -> None:
 async def load_balancer(stage: Stage) -> None:
     """S11."""
     await stage.kubectl("apply", "-f", str(STUDY / "svc-lb.yaml"))
+    if stage.family is not stage.scenario.families[0]:
+        await stage.kubectl("patch", "svc", "svc-lb", "-p", '{"spec":{"ipFamilyPolicy": "PreferDualStack"}}')
     service, holder = await _held_service(stage, unlike=None)
-    address = service["status"]["loadBalancer"]["ingress"][0]["ip"]
+    (address,) = _ingresses(stage, service)
     health_port = service["spec"]["healthCheckNodePort"]
     await stage.kubectl("get", "svc", "svc-lb")
-    stage.check("one address of its own", address not in stage.scenario.node_addresses.values(), address)
+    stage.check("one address of its own", address not in stage.node_addresses.values(), address)
 
     told = await _answer(stage, address)
     stage.check(
         "it answers, and the pod sees the client's own address",
-        told.get("ip") == stage.scenario.client_address,
+        told.get("ip") == stage.client_address,
         {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")},
     )
     await _judge_health_checks(stage, health_port)
     await _judge_holder(stage, address, holder)
 
-    victim = next(pod["metadata"]["name"] for pod in await _study_pods(stage) if pod["spec"]["nodeName"] == holder)
+    victims = [pod["metadata"]["name"] for pod in await _study_pods(stage) if pod["spec"]["nodeName"] == holder]
     await stage.kubectl("cordon", holder)
-    await stage.kubectl("delete", "pod", victim)
+    await stage.kubectl("delete", "pod", *victims)
     _, successor = await _held_service(stage, unlike=holder)
     stage.check(f"{holder} lost its pod: the address moved to a node that has one", successor != holder, successor)
     told = await _answer(stage, address)
     stage.check(
         "the same address answers from there",
-        told.get("ip") == stage.scenario.client_address,
+        told.get("ip") == stage.client_address,
         {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")},
     )
     await _judge_health_checks(stage, health_port)
@@ -150,8 +155,8 @@ async def _expected_health(stage: Stage) -> dict[str, tuple[str, int]]:
 
 async def _ask_health(stage: Stage, node: str, port: int, *, quiet: bool = False) -> tuple[str, int]:
     """The status and the number of local endpoints that a node's health check node port answers with."""
-    url = f"http://{stage.scenario.node_addresses[node]}:{port}/"
-    ran = await stage.run_in(stage.scenario.client, "curl", "-s", "-w", " %{http_code}", url, quiet=quiet)
+    curl = stage.curl("-w", " %{http_code}", f"http://{stage.at(stage.node_addresses[node], port)}/")
+    ran = await stage.run_in(stage.scenario.client, *curl, quiet=quiet)
     body, _, code = ran.output.rpartition(" ")
     return code, int(json.loads(body)["localEndpoints"]) if body else -1
 
@@ -161,8 +166,9 @@ async def _judge_holder(stage: Stage, address: str, holder: str) -> None:
     neighbours = await stage.run_in(stage.scenario.client, "ip", "neigh", "show", address)
     link = await stage.run_in(holder, "cat", "/sys/class/net/eth0/address", quiet=True)
     mac = link.output.strip()
+    asks = {Family.IPV4: "ARP", Family.IPV6: "neighbour solicitations"}[stage.family]
     stage.check(
-        f"{holder} answers ARP for it ({mac})", bool(mac) and mac in neighbours.output, neighbours.output.strip()
+        f"{holder} answers {asks} for it ({mac})", bool(mac) and mac in neighbours.output, neighbours.output.strip()
     )
 
 
@@ -171,17 +177,22 @@ async def _held_service(stage: Stage, *, unlike: str | None) -> tuple[Object, st
     for _ in range(200):
         service: Object = await stage.get("svc", "svc-lb")
         holder = service["metadata"].get("annotations", {}).get(HOLDER)
-        if service["status"].get("loadBalancer", {}).get("ingress") and holder and holder != unlike:
+        if _ingresses(stage, service) and holder and holder != unlike:
             return service, holder
         await asyncio.sleep(0.05)
     raise LookupError(f"no node other than {unlike} took the load balancer's address within 10 s")
 
 
+def _ingresses(stage: Stage, service: Object) -> list[str]:
+    """Of the load balancer, those of the row's family."""
+    found = [ingress["ip"] for ingress in service["status"].get("loadBalancer", {}).get("ingress") or ()]
+    return [address for address in found if parse_address(address).version == stage.family]
+
+
 async def _answer(stage: Stage, address: str) -> dict[str, Any]:
     """What the first answer at a load balancer's address says; {} if none came within 3 s."""
-    ran = await stage.run_in(
-        stage.scenario.client, "curl", "-s", "--connect-timeout", "3", "--retry", "3", "--retry-connrefused", address
-    )
+    curl = stage.curl("--connect-timeout", "3", "--retry", "3", "--retry-connrefused", stage.at(address))
+    ran = await stage.run_in(stage.scenario.client, *curl)
     return {} if ran.code else ran.json()
 
 
@@ -197,9 +208,10 @@ def _is_ready(pod: Object) -> bool:
 
 async def _pods_met(stage: Stage, client: str, *, calls: int) -> list[str]:
     """The distinct pods that answered a client's calls to the control plane's node port."""
-    address = stage.scenario.node_addresses[stage.scenario.control_plane]
+    address = stage.node_addresses[stage.scenario.control_plane]
     port = await node_port(stage)
-    script = f"for i in $(seq {calls}); do curl -s --connect-timeout 1 {address}:{port}; done"
+    curl = shlex.join(stage.curl("--connect-timeout", "1", stage.at(address, port)))
+    script = f"for i in $(seq {calls}); do {curl}; done"
     ran = await stage.sh(client, f"{script} | grep -o 'deploy-echo-[^\"]*' | sort -u", quiet=calls == 1)
     return ran.output.split()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fairway.base.addresses import Family
 from fairway.cluster.walk.conntrack import Connection, parse_connections
 from fairway.cluster.walk.facts import (
     ENDPOINT_CHAINS,
@@ -22,14 +23,15 @@ _SVC, _EXT = f"KUBE-SVC-{SERVICE_HASH}", f"KUBE-EXT-{SERVICE_HASH}"
 
 async def chain_by_chain(stage: Stage) -> None:
     """S7."""
-    node = stage.scenario.control_plane
-    await stage.run_in(node, "iptables", "-t", "nat", "--zero")
-    told = await call(stage, stage.scenario.node_addresses[node])
+    node, chains = stage.scenario.control_plane, ENDPOINT_CHAINS[stage.family]
+    iptables = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}[stage.family]
+    await stage.run_in(node, iptables, "-t", "nat", "--zero")
+    told = await call(stage, stage.node_addresses[node])
     stage.check("the call was answered", told is not None, told and told["os"]["hostname"])
     wanted = f"PREROUTING|POSTROUTING|KUBE-NODEPORTS|MARK-MASQ|SERVICES.*LOCAL|{SERVICE_HASH}|" + "|".join(
-        name.removeprefix("KUBE-SEP-") for name in ENDPOINT_CHAINS.values()
+        name.removeprefix("KUBE-SEP-") for name in chains.values()
     )
-    listing = await stage.sh(node, f"iptables -t nat -v -S | grep -E '{wanted}'")
+    listing = await stage.sh(node, f"{iptables} -t nat -v -S | grep -E '{wanted}'")
     rules = parse_rules(listing.output)
 
     steps = [
@@ -58,11 +60,11 @@ async def chain_by_chain(stage: Stage) -> None:
     destinations = {
         (rule.option("--to-destination") or ""): rule.chain
         for rule in rules
-        if rule.target == "DNAT" and rule.chain in ENDPOINT_CHAINS.values()
+        if rule.target == "DNAT" and rule.chain in chains.values()
     }
-    expected = {f"{address}:{TARGET_PORT}": chain for address, chain in ENDPOINT_CHAINS.items()}
+    expected = {stage.at(address, TARGET_PORT): chain for address, chain in chains.items()}
     stage.check("the endpoints' chains have the study's very names", destinations == expected, destinations)
-    cascade = [rule for rule in rules if rule.chain == _SVC and rule.target in ENDPOINT_CHAINS.values()]
+    cascade = [rule for rule in rules if rule.chain == _SVC and rule.target in chains.values()]
     probabilities = [rule.option("--probability") for rule in cascade]
     stage.check("the probabilities are 1/3, 1/2 and none", probabilities == PROBABILITIES, probabilities)
 
@@ -70,26 +72,27 @@ async def chain_by_chain(stage: Stage) -> None:
 async def there_and_back(stage: Stage) -> None:
     """S8."""
     node = stage.scenario.control_plane
-    address = stage.scenario.node_addresses[node]
+    address = stage.node_addresses[node]
     told = await call(stage, address, local_port=SOURCE_PORT) or {}
     seen_peer = told.get("ip")
     stage.check("the pod sees the node that was entered as its peer", seen_peer == address, seen_peer)
 
     connection = await tracked(stage, node, local_port=SOURCE_PORT)
     original, reply = connection.original, connection.reply
+    to_pod = reply.source in ENDPOINT_CHAINS[stage.family] and reply.source_port == TARGET_PORT
     stage.check(
         "DNAT: sent to the node port, the reply is expected from a pod's 8080",
-        original.destination == address and reply.source in ENDPOINT_CHAINS and reply.source_port == TARGET_PORT,
+        original.destination == address and to_pod,
         connection.line,
     )
     stage.check(
         "SNAT: the client's address is replaced by the node's, so the reply comes back to the node",
-        original.source == stage.scenario.client_address and reply.destination == address,
+        original.source == stage.client_address and reply.destination == address,
         connection.line,
     )
     pod_node = await node_of_pod(stage, reply.source)
     ports = ("--orig-port-src", str(reply.destination_port), "--orig-port-dst", str(TARGET_PORT))
-    arrived = await stage.run_in(pod_node, "conntrack", "-L", "-p", "tcp", "--orig-src", address, *ports)
+    arrived = await stage.run_in(pod_node, *_conntrack(stage), "--orig-src", address, *ports)
     seen = [(entry.original.destination, entry.reply.destination) for entry in parse_connections(arrived.output)]
     stage.check(
         f"{pod_node} carries it on from the node that was entered, and the pod's answer goes back there",
@@ -104,18 +107,23 @@ async def tracked(stage: Stage, node: str, *, local_port: int) -> Connection:
     Raises LookupError where there is none.
     """
     port = str(await node_port(stage))
-    client = ("--orig-src", stage.scenario.client_address, "--orig-port-src", str(local_port))
-    listed = await stage.run_in(node, "conntrack", "-L", "-p", "tcp", *client, "--orig-port-dst", port)
+    client = ("--orig-src", stage.client_address, "--orig-port-src", str(local_port))
+    listed = await stage.run_in(node, *_conntrack(stage), *client, "--orig-port-dst", port)
     connections = parse_connections(listed.output)
     if not connections:
         raise LookupError(f"{node} tracks no connection of the client from port {local_port} to port {port}")
     return connections[0]
 
 
+def _conntrack(stage: Stage) -> tuple[str, ...]:
+    """Lists what the kernel tracks of TCP in the row's family; IPv4 is conntrack's own choice."""
+    return ("conntrack", "-L", *(("-f", "ipv6") if stage.family is Family.IPV6 else ()), "-p", "tcp")
+
+
 async def node_of_pod(stage: Stage, address: str) -> str:
     """The node of the study's pod with that address."""
     pods = (await stage.get("pods", "-l", SELECTOR))["items"]
-    return next(str(pod["spec"]["nodeName"]) for pod in pods if pod["status"].get("podIP") == address)
+    return next(str(pod["spec"]["nodeName"]) for pod in pods if {"ip": address} in pod["status"].get("podIPs", ()))
 
 
 def _lines(rules: list[Rule], chain: str) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shlex
 from collections import Counter
 from typing import Any
 
+from fairway.base.addresses import parse_address
 from fairway.cluster.scenario import STUDY
-from fairway.cluster.walk.facts import DEPLOYMENT, SELECTOR, SERVICE
+from fairway.cluster.walk.facts import DEPLOYMENT, ENDPOINT_CHAINS, SELECTOR, SERVICE
+from fairway.cluster.walk.settling import SETTLES_STEP_S, SETTLES_TRIES
 from fairway.cluster.walk.stage import Stage
 
 CALLS = 300
@@ -42,6 +46,33 @@ async def apply(stage: Stage) -> None:
     )
 
 
+async def both_families(stage: Stage) -> None:
+    """S1 in a dual-stack lab: the study's Service gets a second family."""
+    before = await stage.get("svc", SERVICE)
+    await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"ipFamilyPolicy": "PreferDualStack"}}')
+    spec = (await stage.get("svc", SERVICE))["spec"]
+    seen = {field: spec[field] for field in ("ipFamilyPolicy", "ipFamilies", "clusterIPs")}
+    ranges = [each.service_cidr for each in stage.scenario.topology.ranges]
+    own = [parse_address(address) for address in spec["clusterIPs"]]
+    stage.check(
+        "it has a ClusterIP of each family, its first family first",
+        spec["ipFamilies"] == [family.api_name for family in stage.scenario.families]
+        and len(own) == len(ranges)
+        and all(address in cidr for address, cidr in zip(own, ranges, strict=True)),
+        seen,
+    )
+    kept = {"clusterIP": spec["clusterIP"], "nodePort": spec["ports"][0]["nodePort"]}
+    stage.check(
+        "its first ClusterIP and its node port stay; one node port number serves both families",
+        kept == {"clusterIP": before["spec"]["clusterIP"], "nodePort": before["spec"]["ports"][0]["nodePort"]},
+        kept,
+    )
+    by_type = await _addresses_by_type(stage)
+    expected = {family.api_name: sorted(ENDPOINT_CHAINS[family]) for family in stage.scenario.families}
+    stage.check("its endpoints stand in slices of their own for each family", by_type == expected, by_type)
+    await stage.kubectl("get", "endpointslices", "-l", f"kubernetes.io/service-name={SERVICE}")
+
+
 async def look(stage: Stage) -> None:
     """S2."""
     listing = await stage.kubectl("get", "deploy,pod", "-o", "wide")
@@ -58,7 +89,7 @@ async def look(stage: Stage) -> None:
     stage.check("one replica on each worker, none on the tainted control plane", nodes == workers, nodes)
     await stage.kubectl("get", "nodes", "-o", "wide")
     addresses = {item["metadata"]["name"]: _internal_ip(item) for item in (await stage.get("nodes"))["items"]}
-    stage.check("the four nodes have the study's addresses", addresses == stage.scenario.node_addresses, addresses)
+    stage.check("the four nodes have the study's addresses", addresses == stage.node_addresses, addresses)
     await stage.kubectl("get", "svc", SERVICE)
     service = await stage.get("svc", SERVICE)
     port = service["spec"]["ports"][0]
@@ -72,14 +103,15 @@ async def look(stage: Stage) -> None:
 async def echo(stage: Stage) -> None:
     """S3."""
     node = stage.scenario.control_plane
-    address = stage.scenario.node_addresses[node]
+    address = stage.node_addresses[node]
     port = await node_port(stage)
-    url = f"http://{address}:{port}/a/path?with=query"
-    answered = await stage.run_in(stage.scenario.client, "curl", "-s", "--connect-timeout", "2", "-X", "PUT", url)
+    asked = stage.at(address, port)
+    curl = stage.curl("--connect-timeout", "2", "-X", "PUT", f"http://{asked}/a/path?with=query")
+    answered = await stage.run_in(stage.scenario.client, *curl)
     told = answered.json()
     stage.check("it tells path and method", (told["path"], told["method"]) == ("/a/path", "PUT"), told["path"])
-    stage.check("it tells the headers", told["headers"]["host"] == f"{address}:{port}", told["headers"])
-    stage.check("`hostname` is the host that was asked", told["hostname"] == address, told["hostname"])
+    stage.check("it tells the headers", told["headers"]["host"] == asked, told["headers"])
+    stage.check("`hostname` is the host that was asked", told["hostname"] == stage.at(address), told["hostname"])
     stage.check("`ip` is the peer it sees", bool(told["ip"]), told["ip"])
     names = {pod["metadata"]["name"] for pod in (await stage.get("pods", "-l", SELECTOR))["items"]}
     stage.check("`os.hostname` is the pod's name", told["os"]["hostname"] in names, told["os"])
@@ -96,7 +128,7 @@ async def nothing_listens(stage: Stage) -> None:
 
 async def every_node_answers(stage: Stage) -> None:
     """S5."""
-    for node, address in stage.scenario.node_addresses.items():
+    for node, address in stage.node_addresses.items():
         told = (await call(stage, address)) or {}
         hostname = told.get("os", {}).get("hostname")
         stage.check(f"{node} answers, through {hostname}", bool(hostname), hostname)
@@ -104,11 +136,10 @@ async def every_node_answers(stage: Stage) -> None:
 
 async def spread(stage: Stage) -> None:
     """S6."""
-    address = stage.scenario.node_addresses[stage.scenario.control_plane]
+    address = stage.node_addresses[stage.scenario.control_plane]
     port = await node_port(stage)
-    script = (
-        f"for i in $(seq {CALLS}); do curl -s --connect-timeout 2 {address}:{port}; done | grep -o 'deploy-echo-[^\"]*'"
-    )
+    curl = shlex.join(stage.curl("--connect-timeout", "2", stage.at(address, port)))
+    script = f"for i in $(seq {CALLS}); do {curl}; done | grep -o 'deploy-echo-[^\"]*'"
     answers = await stage.sh(stage.scenario.client, f"{script} | sort | uniq -c")
     counts = Counter({name: int(count) for count, name in (line.split() for line in answers.output.splitlines())})
     stage.check(f"all {CALLS} calls were answered", counts.total() == CALLS, counts.total())
@@ -130,10 +161,25 @@ async def call(
     stage: Stage, address: str, *, quiet: bool = False, local_port: int | None = None
 ) -> dict[str, Any] | None:
     """One call of the client to the node port at an address; None if nothing answered within a second."""
-    url = f"{address}:{await node_port(stage)}"
+    url = stage.at(address, await node_port(stage))
     source = () if local_port is None else ("--local-port", str(local_port))
-    ran = await stage.run_in(stage.scenario.client, "curl", "-s", "--connect-timeout", "1", *source, url, quiet=quiet)
+    curl = stage.curl("--connect-timeout", "1", *source, url)
+    ran = await stage.run_in(stage.scenario.client, *curl, quiet=quiet)
     return None if ran.code else ran.json()
+
+
+async def _addresses_by_type(stage: Stage) -> dict[str, list[str]]:
+    """The addresses of the Service's slices, once there is one of each of the lab's families."""
+    found: dict[str, list[str]] = {}
+    for _ in range(SETTLES_TRIES):
+        found = {}
+        for item in (await stage.get("endpointslices", "-l", f"kubernetes.io/service-name={SERVICE}"))["items"]:
+            addresses = [endpoint["addresses"][0] for endpoint in item["endpoints"] or ()]
+            found[item["addressType"]] = sorted([*found.get(item["addressType"], ()), *addresses])
+        if len(found) == len(stage.scenario.families) and all(found.values()):
+            break
+        await asyncio.sleep(SETTLES_STEP_S)
+    return found
 
 
 def _pods_seen(lines: list[str], ready: str, status: str) -> set[str]:

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fairway.base.addresses import Family, format_host, parse_address
 from fairway.base.errors import FairwayError
-from fairway.cluster.noderules import NFTTRACE, own_program, rules_program
+from fairway.cluster.noderules import NFTTRACE, own_program, rules_programs
 from fairway.cluster.scenario import Scenario
 
 
@@ -42,24 +43,27 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A row of the study: it holds if each of its checks does."""
+    """A row of the study: it holds if each of its checks does. over: as of Heading."""
 
     id: str
     claim: str
     ok: bool
     evidence: tuple[Check, ...]
+    over: str = ""
 
     def to_json(self) -> dict[str, Any]:
         evidence = [{"check": check.what, "ok": check.ok, "seen": check.seen} for check in self.evidence]
-        return {"id": self.id, "claim": self.claim, "ok": self.ok, "evidence": evidence}
+        over = {"over": self.over} if self.over else {}
+        return {"id": self.id, **over, "claim": self.claim, "ok": self.ok, "evidence": evidence}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """A row begins."""
+    """A row begins. over: in a dual-stack lab which family its packets are of, "" for a row of none and elsewhere."""
 
     id: str
     title: str
+    over: str = ""
 
 
 Shown = Heading | Ran | Check | Claim
@@ -108,15 +112,35 @@ class Watching(Protocol):
 class Stage:
     """The lab as the walk sees it.
 
-    show is called for everything worth printing, in order.
+    show is called for everything worth printing, in order. family: of the packets of the row that is being walked.
     """
 
     scenario: Scenario
     hosts: Hosts
     kubectl_like: KubectlLike
     show: Callable[[Shown], None]
+    family: Family = Family.IPV4
     claims: list[Claim] = field(default_factory=list)
     _checks: list[Check] = field(default_factory=list)
+
+    @property
+    def node_addresses(self) -> dict[str, str]:
+        """By node, of the row's family."""
+        return self.scenario.node_addresses_of(self.family)
+
+    @property
+    def client_address(self) -> str:
+        """Of the row's family."""
+        return self.scenario.client_address_of(self.family)
+
+    def curl(self, *args: str) -> tuple[str, ...]:
+        """curl for an address of the row's family, silent; -g takes its brackets for what they are."""
+        return ("curl", "-s", *(("-g", "-6") if self.family is Family.IPV6 else ()), *args)
+
+    def at(self, address: str, port: int | None = None) -> str:
+        """Where curl calls: "172.18.0.3:30000", "[fd00::3]:30000"."""
+        host = format_host(parse_address(address))
+        return host if port is None else f"{host}:{port}"
 
     async def kubectl(self, *args: str, quiet: bool = False) -> Ran:
         """Run kubectl; `quiet` leaves the output out of what is shown."""
@@ -133,20 +157,24 @@ class Stage:
         return await self.run_in(host, "sh", "-c", script, quiet=quiet)
 
     async def rules(self, node: str, pattern: str = "", *, quiet: bool = False) -> str:
-        """`fairway rules`, all of it; shown are the lines that match a pattern, one that grep -E takes too."""
-        program = rules_program(self.scenario.mode)
+        """`fairway rules` of the row's family, all of it; shown are the lines that match a pattern, one that grep -E
+        takes too."""
+        (program,) = rules_programs(self.scenario.mode, [self.family])
         code, output = await self.hosts.run(node, program.argv, extra=program.extra)
         if code:
             raise FairwayError(f"the rules of {node} cannot be read: {output.strip()}")
         found = [line for line in output.splitlines() if re.search(pattern, line)]
-        command = f"fairway rules {node} | grep -E {shlex.quote(pattern)}"
+        several = len(self.scenario.families) > 1
+        family = f" --family {self.family.api_name.lower()}" if several else ""
+        command = f"fairway rules {node}{family} | grep -E {shlex.quote(pattern)}"
         self._record(command, "\n".join(found), code, quiet=quiet)
         return output
 
     @asynccontextmanager
     async def tracing(self, node: str, port: int) -> AsyncIterator[Trace]:
         """A node's kernel traces what the client calls from a port inside the block; shown and there after it."""
-        program, trace = own_program(NFTTRACE, str(port)), Trace()
+        six = ("-6",) if self.family is Family.IPV6 else ()
+        program, trace = own_program(NFTTRACE, *six, str(port)), Trace()
         lines, stop = await self.hosts.stream(node, program.argv, extra=program.extra)
         try:
             first = await anext(lines, "it said nothing")
@@ -171,16 +199,18 @@ class Stage:
         self.show(check)
         return check.ok
 
-    async def row(self, number: str, title: str, claim: str, walk: Callable[[Stage], Awaitable[None]]) -> Claim:
-        """Walk one row; whatever fails unexpectedly fails its claim and the next row goes on."""
-        self.show(Heading(id=number, title=title))
+    async def row(
+        self, number: str, title: str, claim: str, walk: Callable[[Stage], Awaitable[None]], *, over: str = ""
+    ) -> Claim:
+        """Walk one row; whatever fails unexpectedly fails its claim and the next row goes on. over: as of Heading."""
+        self.show(Heading(id=number, title=title, over=over))
         self._checks = []
         try:
             await walk(self)
         except (FairwayError, LookupError, ValueError) as error:
             self.check("the row could be walked to its end", ok=False, seen=f"{type(error).__name__}: {error}")
         held = bool(self._checks) and all(check.ok for check in self._checks)
-        judged = Claim(id=number, claim=claim, ok=held, evidence=tuple(self._checks))
+        judged = Claim(id=number, claim=claim, ok=held, evidence=tuple(self._checks), over=over)
         self.claims.append(judged)
         self.show(judged)
         return judged

@@ -131,7 +131,7 @@ class StandIn:
         return f"{_kind(resource)}/{name} scaled\n"
 
     async def _delete(self, words: list[str], flags: dict[str, str]) -> str:
-        targets = [(words[0], words[1])] if words else []
+        targets = [(words[0], name) for name in words[1:]]
         if "-f" in flags:
             targets = [(body["kind"], body["metadata"]["name"]) for body in _documents(flags["-f"])]
         lines = []

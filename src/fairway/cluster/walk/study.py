@@ -16,12 +16,18 @@ PICTURED_PORT = 41002
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of the study: what it does, and what must be true."""
+    """A row of the study: what it does, and what must be true.
+
+    sends: whether packets are what it is about, so that a dual-stack lab walks it over each family. second: what is
+    walked over a second family, where that is less.
+    """
 
     id: str
     title: str
     claim: str
     walk: Callable[[Stage], Awaitable[None]]
+    sends: bool = True
+    second: Callable[[Stage], Awaitable[None]] | None = None
 
 
 async def _readiness_and_slices(stage: Stage) -> None:
@@ -52,12 +58,14 @@ ROWS = (
         title="kubectl apply, with an unmodified kubectl",
         claim="the Deployment and the Service are created; a second apply says unchanged",
         walk=rows_service.apply,
+        sends=False,
     ),
     Row(
         id="S2",
         title="kubectl get, with the study's columns",
         claim="one replica runs on each worker, on the study's nodes and addresses",
         walk=rows_service.look,
+        sends=False,
     ),
     Row(
         id="S3",
@@ -70,6 +78,7 @@ ROWS = (
         title="ss -tlnp on every node",
         claim="nothing listens on the node port: the kernel's rules do it",
         walk=rows_service.nothing_listens,
+        sends=False,
     ),
     Row(
         id="S5",
@@ -113,6 +122,7 @@ ROWS = (
         title="readiness probes, Endpoints and EndpointSlices",
         claim="a failing pod leaves every node's rules and comes back; a change sends one slice of at most 100",
         walk=_readiness_and_slices,
+        second=rows_endpoints.readiness,
     ),
     Row(
         id="S13",
@@ -123,26 +133,45 @@ ROWS = (
 )
 
 
+SECOND_FAMILY = Row(
+    id="S1",
+    title="kubectl patch svc: ipFamilyPolicy PreferDualStack",
+    claim="the Service keeps its address and node port, gets an IPv6 address beside, and a slice for each family",
+    walk=rows_service.both_families,
+    sends=False,
+)
+"""Of a dual-stack lab, after the study's objects are there."""
+
+
 def rows(mode: Mode) -> tuple[Row, ...]:
     """The rows of a lab in this mode."""
     return tuple(CHAIN_BY_CHAIN[mode] if row.id == "S7" else row for row in ROWS)
 
 
 async def walk_study(stage: Stage, *, still_there: Callable[[], object]) -> list[Claim]:
-    """Walk S1 to S13; the claims, in order.
+    """Walk S1 to S13; the claims, in order. In a dual-stack lab each row with packets is walked over each family.
 
     still_there: called before each row; raises where the lab has ended, since no row can say more than that.
     """
+    families = stage.scenario.families
     for row in rows(stage.scenario.mode):
-        still_there()
-        await stage.row(row.id, row.title, row.claim, row.walk)
+        for index, family in enumerate(families if row.sends else families[:1]):
+            still_there()
+            stage.family = family
+            over = family.api_name if row.sends and len(families) > 1 else ""
+            walk = row.second if index and row.second is not None else row.walk
+            await stage.row(row.id, row.title, row.claim, walk, over=over)
+        if row.id == SECOND_FAMILY.id and len(families) > 1:
+            still_there()
+            await stage.row(SECOND_FAMILY.id, SECOND_FAMILY.title, SECOND_FAMILY.claim, SECOND_FAMILY.walk)
+    stage.family = families[0]
     return stage.claims
 
 
 async def trace_a_call(stage: Stage) -> Way:
     """Make one more call through a node without a pod and read its way from conntrack."""
     entered = stage.scenario.control_plane
-    address = stage.scenario.node_addresses[entered]
+    address = stage.node_addresses[entered]
     told = await rows_service.call(stage, address, local_port=PICTURED_PORT) or {}
     connection = await rows_rules.tracked(stage, entered, local_port=PICTURED_PORT)
     return Way(
