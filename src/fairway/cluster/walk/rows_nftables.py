@@ -103,7 +103,8 @@ def _judge_way(stage: Stage, steps: list[Step], chain: str) -> None:
 
 async def _traced_call(stage: Stage, node: str, address: str) -> str:
     """Call the node port at an address while its node traces the call; what it printed."""
-    async with stage.tracing(node, TRACED_PORT) as trace:
-        told = await call(stage, address, local_port=TRACED_PORT)
+    port = stage.client_port(TRACED_PORT)
+    async with stage.tracing(node, port) as trace:
+        told = await call(stage, address, local_port=port)
         stage.check("the call was answered", told is not None, told and told["os"]["hostname"])
     return trace.output

@@ -73,11 +73,12 @@ async def there_and_back(stage: Stage) -> None:
     """S8."""
     node = stage.scenario.control_plane
     address = stage.node_addresses[node]
-    told = await call(stage, address, local_port=SOURCE_PORT) or {}
+    port = stage.client_port(SOURCE_PORT)
+    told = await call(stage, address, local_port=port) or {}
     seen_peer = told.get("ip")
     stage.check("the pod sees the node that was entered as its peer", seen_peer == address, seen_peer)
 
-    connection = await tracked(stage, node, local_port=SOURCE_PORT)
+    connection = await tracked(stage, node, local_port=port)
     original, reply = connection.original, connection.reply
     to_pod = reply.source in ENDPOINT_CHAINS[stage.family] and reply.source_port == TARGET_PORT
     stage.check(

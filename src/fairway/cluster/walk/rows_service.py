@@ -188,5 +188,5 @@ def _pods_seen(lines: list[str], ready: str, status: str) -> set[str]:
 
 
 def _internal_ip(node: dict[str, Any]) -> str | None:
-    addresses = {entry["type"]: entry["address"] for entry in node["status"]["addresses"]}
-    return addresses.get("InternalIP")
+    """The primary one."""
+    return next((entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"), None)

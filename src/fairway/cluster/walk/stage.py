@@ -133,6 +133,13 @@ class Stage:
         """Of the row's family."""
         return self.scenario.client_address_of(self.family)
 
+    def client_port(self, number: int) -> int:
+        """A port for the client to call from, another for each family.
+
+        A socket of IPv6 takes its number in IPv4 too, where the last call from it may still rest (TIME_WAIT).
+        """
+        return number + 100 * self.scenario.families.index(self.family)
+
     def curl(self, *args: str) -> tuple[str, ...]:
         """curl for an address of the row's family, silent; -g takes its brackets for what they are."""
         return ("curl", "-s", *(("-g", "-6") if self.family is Family.IPV6 else ()), *args)
