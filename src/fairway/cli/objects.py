@@ -78,7 +78,7 @@ def lab_clients(source: Source) -> Mapping[str, IPAddress]:
     """The clients of a lab by name, where it is a lab's cluster."""
     state = source.lab()
     record = state.record() if state is not None else None
-    return {name: parse_address(text) for name, text in record.clients.items()} if record is not None else {}
+    return {name: parse_address(first) for name, (first, *_) in record.clients.items()} if record is not None else {}
 
 
 def tell_ignored(view: ClusterView) -> None:

@@ -179,5 +179,6 @@ def _agent_config(state: LabState, scenario: Scenario, node: NodeSpec) -> AgentC
             cluster_cidrs=[str(ranges.pod_cidr) for ranges in scenario.topology.ranges],
             service_cidrs=[str(ranges.service_cidr) for ranges in scenario.topology.ranges],
         ),
+        families=scenario.families,
         conntrack=ConntrackSettings(max_per_core=0),
     )
