@@ -34,3 +34,8 @@ def test_as_values_what_is_not_ours_is_named() -> None:
     }
     assert told["foreign"] == ["strange"]
     assert told["chains"]["services"]["rules"][0] == "jump dispatch"
+
+
+def test_the_table_of_ipv6_is_told_as_such() -> None:
+    assert next(text(SEEN, Family.IPV6)) == "table ip6 fairway {"
+    assert listing(SEEN, Family.IPV6)["table"] == "ip6 fairway"

@@ -65,3 +65,26 @@ def test_each_rule_the_packet_matched_is_told_and_the_table_goes_with_the_progra
         "127.0.0.1:41003 -> 127.0.0.1:9\n  input                   jump closed\n  closed                  drop\n"
     )
     assert tables == "table ip other\n"
+
+
+def trace_over_ipv6() -> str:
+    nft("-f", "-", stdin=FOREIGN.replace("table ip ", "table ip6 "))
+    argv = [sys.executable, "-m", "fairway.cluster.nfttrace", "-6", "41003"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        with socket.socket(socket.AF_INET6) as client:
+            client.setblocking(False)
+            client.bind(("::1", 41003))
+            client.connect_ex(("::1", 9))
+        told = "".join(program.stdout.readline() for _ in range(3))
+        program.stdin.close()
+        told += program.stdout.read()
+    return told
+
+
+def test_over_ipv6_the_same_is_told() -> None:
+    assert in_namespaces(trace_over_ipv6) == (
+        "[::1]:41003 -> [::1]:9\n  input                   jump closed\n  closed                  drop\n"
+    )

@@ -1,6 +1,6 @@
 """The kernel's trace messages are read for what they tell, and for no more."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from fairway.netlink.expression_codec import encode_verdict
 from fairway.netlink.expressions import ACCEPT, DROP, goto
@@ -10,6 +10,8 @@ from fairway.netlink.wire import attribute, attributes, nested, text, u32, u64
 PACKET = u32(6, 77)
 WHERE = PACKET + text(1, "fairway") + text(2, "services")
 NETWORK = bytes((0x45, *[0] * 11, *IPv4Address("172.18.0.100").packed, *IPv4Address("172.18.0.3").packed))
+CLIENT6, NODE6 = IPv6Address("fd00:172:18::100"), IPv6Address("fd00:172:18::3")
+NETWORK6 = bytes((0x60, *[0] * 7, *CLIENT6.packed, *NODE6.packed))
 TRANSPORT = (41003).to_bytes(2, "big") + (30961).to_bytes(2, "big") + bytes(16)
 
 
@@ -35,8 +37,21 @@ def test_the_first_step_in_a_base_chain_has_the_packets_addresses() -> None:
     assert str(traced.headers) == "172.18.0.100:41003 -> 172.18.0.3:30961"
 
 
-def test_headers_that_are_cut_short_or_not_ipv4_tell_no_addresses() -> None:
-    for network, transport in ((NETWORK[:19], TRANSPORT), (NETWORK, TRANSPORT[:3]), (b"\x60" + NETWORK[1:], TRANSPORT)):
+def test_addresses_of_ipv6_are_told_in_brackets() -> None:
+    headers = attribute(8, NETWORK6) + attribute(9, TRANSPORT)
+    traced = decode_trace(WHERE + u32(4, 3) + headers)
+    assert traced.headers == Headers(CLIENT6, 41003, NODE6, 30961)
+    assert str(traced.headers) == "[fd00:172:18::100]:41003 -> [fd00:172:18::3]:30961"
+
+
+def test_headers_that_are_cut_short_or_of_no_ip_tell_no_addresses() -> None:
+    for network, transport in (
+        (b"", TRANSPORT),
+        (NETWORK[:19], TRANSPORT),
+        (NETWORK, TRANSPORT[:3]),
+        (NETWORK6[:39], TRANSPORT),
+        (b"\x00" + NETWORK[1:], TRANSPORT),
+    ):
         headers = attribute(8, network) + attribute(9, transport)
         assert decode_trace(WHERE + u32(4, 3) + headers).headers is None
 

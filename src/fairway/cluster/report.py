@@ -45,6 +45,7 @@ class LabReport:
     folder: str
     created: str
     mode: Mode
+    families: tuple[str, ...]
     first_process: int
     machines: tuple[MachineReport, ...]
     services: tuple[ServiceRecord, ...]
@@ -59,6 +60,7 @@ class LabReport:
             "folder": self.folder,
             "created": self.created,
             "mode": self.mode,
+            "families": list(self.families),
             "firstProcess": self.first_process,
             "machines": [_machine_json(machine) for machine in self.machines],
             "services": [
@@ -107,6 +109,7 @@ async def report_lab(state: LabState) -> LabReport:
         folder=str(state.folder),
         created=record.created,
         mode=record.mode,
+        families=record.families,
         first_process=record.pid,
         machines=(*nodes, *_clients(hosts, record.clients)),
         services=tuple(services),

@@ -20,5 +20,14 @@ def test_both_directions_are_read() -> None:
     assert connection.line == LINE
 
 
+def test_an_entry_of_ipv6_is_read_alike() -> None:
+    line = (
+        "tcp      6 118 TIME_WAIT src=fd00:172:18::100 dst=fd00:172:18::3 sport=41101 dport=30123 "
+        "src=fd00:10:10:1::3 dst=fd00:172:18::3 sport=8080 dport=61437 [ASSURED] mark=0 use=1"
+    )
+    (connection,) = parse_connections(line)
+    assert (connection.original.source, connection.reply.source) == ("fd00:172:18::100", "fd00:10:10:1::3")
+
+
 def test_what_has_no_ports_is_passed_over() -> None:
     assert parse_connections(PING) == []

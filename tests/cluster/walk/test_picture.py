@@ -1,5 +1,7 @@
 """The picture holds the addresses and ports of the call, and is as wide as a terminal."""
 
+from dataclasses import replace
+
 from fairway.cluster.walk.conntrack import Connection, Tuple
 from fairway.cluster.walk.picture import Way, draw
 
@@ -31,6 +33,17 @@ def test_each_hop_shows_the_packet_as_it_is_there() -> None:
     ):
         assert text in picture
     assert max(map(len, picture.splitlines())) <= 80
+
+
+def test_addresses_of_ipv6_stand_in_brackets() -> None:
+    six = Connection(
+        original=Tuple(source="fd00::100", source_port=41002, destination="fd00::3", destination_port=30123),
+        reply=Tuple(source="fd00:1::3", source_port=8080, destination="fd00::3", destination_port=61437),
+        line="",
+    )
+    picture = draw(replace(way(pod_node="myk8s-worker"), connection=six))
+    assert "DNAT  [fd00::3]:30123  becomes  [fd00:1::3]:8080" in picture
+    assert "[fd00:1::3]:8080   sees its peer as fd00::3" in picture
 
 
 def test_a_pod_on_the_node_that_was_entered_needs_no_second_node() -> None:
