@@ -75,7 +75,7 @@ def read_cluster(source: Source) -> Cluster:
 
 
 def lab_clients(source: Source) -> Mapping[str, IPAddress]:
-    """The clients of a lab by name, where it is a lab's cluster."""
+    """The clients of a lab by name, at their primary addresses, where it is a lab's cluster."""
     state = source.lab()
     record = state.record() if state is not None else None
     return {name: parse_address(first) for name, (first, *_) in record.clients.items()} if record is not None else {}
