@@ -320,7 +320,7 @@ def test_slices_without_ready_endpoints(patient: User) -> None:
         (finding,) = diagnosis(patient)
         assert (finding["check"], finding["about"]) == ("endpoints", "Service default/waiting")
         assert "waiting (Running)" in finding["evidence"]
-        assert "Unhealthy" in mended(patient, finding).out
+        assert "http-get http://:9/" in mended(patient, finding).out  # the probe that nobody answers
     finally:
         kubectl(patient, "delete", "svc,pod", "waiting")
     assert diagnosis(patient) == []
