@@ -16,7 +16,7 @@ from fairway.trace.names import parse_sender, parse_target
 from fairway.trace.scene import Scene
 
 RULES = Path(__file__).parent.parent / "golden" / "rules"
-MYPC: dict[str, IPAddress] = {"mypc": ip_address("172.18.0.100")}
+MYPC: dict[str, tuple[IPAddress, ...]] = {"mypc": (ip_address("172.18.0.100"), ip_address("fd00:172:18::100"))}
 
 
 def objects_of(scenario: str) -> Path:
@@ -28,7 +28,9 @@ def view_of(scenario: str) -> ClusterView:
     return decode_cluster(parse_objects(path.read_text(), source=path.name))
 
 
-def scene_of(view: ClusterView, mode: Mode = Mode.NFTABLES, clients: dict[str, IPAddress] | None = None) -> Scene:
+def scene_of(
+    view: ClusterView, mode: Mode = Mode.NFTABLES, clients: dict[str, tuple[IPAddress, ...]] | None = None
+) -> Scene:
     """The cluster of the study, or another one with its networks."""
 
     def options(_node: str, family: Family) -> Options:

@@ -487,7 +487,8 @@ def test_an_ipv6_service_is_explained_in_its_family():
         text = text.replace(old, new)
     scene = scene_of(decode_cluster(parse_objects(text, source="test")), Mode.IPTABLES)
     target = parse_target("myk8s-worker:31303", scene)
-    told = explain(Question(sender=parse_sender("outside", scene), target=target, family=Family.IPV6), scene)
+    told = explain(Question(sender=parse_sender("mypc", scene), target=target, family=Family.IPV6), scene)
+    assert str(told.asker.address) == "fd00:172:18::100"
     assert [str(backend.candidate) for backend in told.backends] == [
         "[fd00:10:0:1::3]:8080",
         "[fd00:10:0:2::3]:8080",

@@ -150,6 +150,21 @@ def test_the_summary_says_what_decides():
     )
 
 
+def test_the_endpoints_of_two_families_are_counted_apart():
+    objects = json.loads(objects_of("nodeport-local").read_text())["items"]
+    four = next(each for each in objects if each["metadata"]["name"].startswith("svc-nodeport-"))
+    six = {
+        **four,
+        "metadata": {**four["metadata"], "name": "svc-nodeport-six"},
+        "addressType": "IPv6",
+        "endpoints": [{"addresses": ["fd00:10:0:1::3"], "nodeName": "myk8s-worker", "conditions": {"ready": False}}],
+    }
+    scene = scene_of(decode_cluster([*objects, six]))
+    assert matrix_in(scene).summary[2] == (
+        "IPv4: 3 of 3 endpoints ready: myk8s-worker 1, myk8s-worker2 1, myk8s-worker3 1; IPv6: 0 of 1 endpoints ready"
+    )
+
+
 def test_the_legend_holds_the_signs_that_are_there():
     assert [sign for sign, _ in legend_of(matrix("nodeport-local"))] == ["DNAT n", "DNAT n SNAT", "DROP", "*", "(...)"]
     assert [sign for sign, _ in legend_of(matrix("nodeport-no-endpoints"))] == ["REJECT", "*", "(...)"]

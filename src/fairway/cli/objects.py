@@ -74,11 +74,12 @@ def read_cluster(source: Source) -> Cluster:
     return Cluster(objects=objects, view=view, settings=settings_of(objects, view.service_cidrs))
 
 
-def lab_clients(source: Source) -> Mapping[str, IPAddress]:
-    """The clients of a lab by name, at their primary addresses, where it is a lab's cluster."""
+def lab_clients(source: Source) -> Mapping[str, tuple[IPAddress, ...]]:
+    """The addresses of a lab's clients by name, the primary one first; empty where it is no lab's cluster."""
     state = source.lab()
     record = state.record() if state is not None else None
-    return {name: parse_address(first) for name, (first, *_) in record.clients.items()} if record is not None else {}
+    clients = record.clients if record is not None else {}
+    return {name: tuple(map(parse_address, addresses)) for name, addresses in clients.items()}
 
 
 def tell_ignored(view: ClusterView) -> None:

@@ -126,7 +126,7 @@ def _jobs_of_objects(
     flags: NodeFlags,
     modes: Sequence[Mode],
     packet: tuple[str | None, str | None, str],
-    clients: Mapping[str, IPAddress],
+    clients: Mapping[str, tuple[IPAddress, ...]],
 ) -> Iterator[Job]:
     view = cluster.view
     tell_ignored(view)

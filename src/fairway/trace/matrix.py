@@ -72,7 +72,7 @@ class Cell:
 def askers(
     view: ClusterView,
     evaluators: Mapping[str, Evaluator],
-    clients: Mapping[str, IPAddress] | None = None,
+    clients: Mapping[str, tuple[IPAddress, ...]] | None = None,
     *,
     avoid: frozenset[IPAddress] = frozenset(),
 ) -> tuple[Asker, ...]:
@@ -92,7 +92,12 @@ def askers(
         for node, each in evaluators.items()
         if each.plan.node_addresses
     ]
-    outside = {name: address for name, address in (clients or {}).items() if address.version == family}
+    outside = {
+        name: address
+        for name, addresses in (clients or {}).items()
+        for address in addresses
+        if address.version == family
+    }
     if not outside:
         outside = {"outside": OUTSIDER[family]}
     found += [Asker(name=name, kind=AskerKind.OUTSIDE, node="", address=address) for name, address in outside.items()]

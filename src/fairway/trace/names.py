@@ -69,7 +69,7 @@ def parse_sender(text: str, scene: Scene, *, flag: str = "--from") -> Sender:
     if address is not None:
         return _sender_at(address, scene)
     if text in places.clients:
-        return Sender(name=text, kind=AskerKind.OUTSIDE, node="", addresses=(places.clients[text],))
+        return Sender(name=text, kind=AskerKind.OUTSIDE, node="", addresses=places.clients[text])
     if text in places.nodes:
         return _node_sender(text, places, flag)
     named = _POD_PREFIX.fullmatch(text)
@@ -213,7 +213,7 @@ def _hosts(host: str, port: str, scene: Scene, where: str) -> tuple[IPAddress, .
     if address is not None:
         return (address,)
     if host in places.clients:
-        return (places.clients[host],)
+        return places.clients[host]
     if places.nodes.get(host):
         return places.nodes[host]
     named = _POD_PREFIX.fullmatch(host)

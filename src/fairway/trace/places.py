@@ -25,8 +25,8 @@ class PodPlace:
 class Places:
     """The addresses of a cluster, and of the clients that are known beside it."""
 
-    def __init__(self, view: ClusterView, clients: Mapping[str, IPAddress] | None = None) -> None:
-        self.clients: Mapping[str, IPAddress] = dict(clients or {})
+    def __init__(self, view: ClusterView, clients: Mapping[str, tuple[IPAddress, ...]] | None = None) -> None:
+        self.clients: Mapping[str, tuple[IPAddress, ...]] = dict(clients or {})
         self.nodes: Mapping[str, tuple[IPAddress, ...]] = {
             node.metadata.name: tuple(_node_addresses(node)) for node in view.nodes
         }
@@ -34,7 +34,7 @@ class Places:
         self._view = view
         self._node_at = {address: name for name, addresses in self.nodes.items() for address in addresses}
         self._pod_at = {address: pod for pod in self.pods.values() if not pod.host_network for address in pod.addresses}
-        self._client_at = {address: name for name, address in self.clients.items()}
+        self._client_at = {address: name for name, addresses in self.clients.items() for address in addresses}
         self._networks = [
             (network, node.metadata.name)
             for node in view.nodes

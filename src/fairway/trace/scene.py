@@ -23,7 +23,7 @@ class Scene:
     """What is asked about. options_of: how each node's proxy is started. clients: who is known outside, by name."""
 
     def __init__(
-        self, view: ClusterView, options_of: OptionsOf, clients: Mapping[str, IPAddress] | None = None
+        self, view: ClusterView, options_of: OptionsOf, clients: Mapping[str, tuple[IPAddress, ...]] | None = None
     ) -> None:
         self.view = view
         self.places = Places(view, clients)

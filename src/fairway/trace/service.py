@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from fairway.api.core import Service, ServicePort, ServiceType, SessionAffinity
@@ -76,9 +76,19 @@ def _port_words(port: ServicePort) -> str:
 
 
 def _endpoint_words(service: Service, scene: Scene) -> str:
-    endpoints = list(_endpoints(service, scene))
-    if not endpoints:
+    """Of each family, where it has endpoints of both."""
+    by_type: dict[str, list[Endpoint]] = defaultdict(list)
+    for kind, endpoint in _endpoints(service, scene):
+        by_type[kind].append(endpoint)
+    if not by_type:
         return "No endpoints"
+    told = {kind: _count_words(endpoints) for kind, endpoints in sorted(by_type.items())}
+    return (
+        next(iter(told.values())) if len(told) == 1 else "; ".join(f"{kind}: {words}" for kind, words in told.items())
+    )
+
+
+def _count_words(endpoints: list[Endpoint]) -> str:
     ready = [endpoint for endpoint in endpoints if endpoint.ready]
     draining = sum(1 for each in endpoints if each.serving and each.terminating and not each.ready)
     by_node = Counter(endpoint.node_name or "no node" for endpoint in ready)
@@ -89,8 +99,8 @@ def _endpoint_words(service: Service, scene: Scene) -> str:
     return f"{words}: {where}" if where else words
 
 
-def _endpoints(service: Service, scene: Scene) -> Iterator[Endpoint]:
-    """Each address once, whatever the number of slices and ports."""
+def _endpoints(service: Service, scene: Scene) -> Iterator[tuple[str, Endpoint]]:
+    """Each address once, whatever the number of slices and ports, with its type."""
     seen: set[str] = set()
     for each in scene.view.slices:
         if Key(each.metadata.namespace, each.service_name) != service.metadata.key:
@@ -98,18 +108,20 @@ def _endpoints(service: Service, scene: Scene) -> Iterator[Endpoint]:
         for endpoint in each.endpoints:
             if endpoint.addresses and endpoint.addresses[0] not in seen:
                 seen.add(endpoint.addresses[0])
-                yield endpoint
+                yield each.address_type.value, endpoint
 
 
-def _outsiders(service: Service, family: Family, clients: Mapping[str, IPAddress]) -> dict[str, IPAddress]:
+def _outsiders(
+    service: Service, family: Family, clients: Mapping[str, tuple[IPAddress, ...]]
+) -> dict[str, tuple[IPAddress, ...]]:
     """Who is known outside, or somebody; beside them, where the load balancer asks for the source, one it admits."""
-    found = dict(clients) or {OUTSIDE: OUTSIDER[family]}
+    found = dict(clients) or {OUTSIDE: (OUTSIDER[family],)}
     networks = [network for network in _networks(service.spec.load_balancer_source_ranges) if network.version == family]
-    theirs = [address for address in found.values() if address.version == family]
+    theirs = [address for addresses in found.values() for address in addresses if address.version == family]
     if networks and not any(address in network for address in theirs for network in networks):
         network = networks[0]
         host = network[1] if network.num_addresses > 1 else network[0]
-        found[f"{OUTSIDE}, in {network}"] = host
+        found[f"{OUTSIDE}, in {network}"] = (host,)
     return found
 
 

@@ -58,7 +58,7 @@ def cluster_jobs(
     *,
     nodes: Collection[str] = (),
     services: Collection[Key] = (),
-    clients: Mapping[str, IPAddress] | None = None,
+    clients: Mapping[str, tuple[IPAddress, ...]] | None = None,
 ) -> Iterator[Job]:
     """For each of these options and each node that has an address of their family.
 

@@ -36,7 +36,7 @@ def probes(
     view: ClusterView,
     evaluators: Mapping[str, Evaluator],
     keys: Iterable[Key],
-    clients: Mapping[str, IPAddress] | None = None,
+    clients: Mapping[str, tuple[IPAddress, ...]] | None = None,
 ) -> dict[str, list[Probe]]:
     """By node, what to send to it. evaluators: by node, of one family and mode. keys: the Services that are called.
 
