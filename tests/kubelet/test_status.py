@@ -277,6 +277,14 @@ def test_a_patch_sends_our_conditions_and_takes_back_what_they_no_longer_say() -
     assert all("reason" in c and c["reason"] is None for c in patch["status"]["conditions"])
 
 
+def test_addresses_of_a_new_sandbox_replace_those_of_the_last_which_merge_by_themselves() -> None:
+    known = replace(record(web=running()), addresses=("10.10.1.7", "fd00:10:10:1::7"))
+
+    patch = status_patch("u", status_of(pod_spec(), known))
+
+    assert patch["status"]["podIPs"] == [{"ip": "10.10.1.7"}, {"ip": "fd00:10:10:1::7"}, {"$patch": "replace"}]
+
+
 CPU_AND_MEMORY = {"cpu": "1", "memory": "1Gi"}
 
 

@@ -7,6 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from fairway.base.addresses import IPNetwork
+from fairway.base.errors import Refused
+
+_LARGEST_IPV6 = 64
+"""kube-apiserver takes no larger one of IPv6 either (its --service-cluster-ip-range)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,8 @@ class ServerConfig:
     come from, one network a family, the primary one first, whose first address is the `kubernetes` Service's.
     node_port_range: first and last node port.
     advertise_address, advertise_port: where the cluster reaches this server, the endpoint of `kubernetes`.
+
+    Raises Refused for service_cidrs of one family, and for one of IPv6 larger than a /64.
     """
 
     data: Path
@@ -30,3 +36,12 @@ class ServerConfig:
     advertise_port: int = 6443
     service_cidrs: tuple[IPNetwork, ...] = (IPv4Network("10.200.1.0/24"),)
     node_port_range: tuple[int, int] = (30000, 32767)
+
+    def __post_init__(self) -> None:
+        families = [cidr.version for cidr in self.service_cidrs]
+        given = ",".join(map(str, self.service_cidrs))
+        if not families or len(families) != len(set(families)):
+            raise Refused(f"service_cidrs {given}: give one network, or one of each address family")
+        for cidr in self.service_cidrs:
+            if cidr.version == 6 and cidr.prefixlen < _LARGEST_IPV6:
+                raise Refused(f"service_cidrs {given}: {cidr} is too large, give a /{_LARGEST_IPV6} or a longer prefix")

@@ -136,8 +136,8 @@ def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, 
 
 
 REPLACE = {"$patch": "replace"}
-"""An element of a strategic merge patch's list: it is the whole list. Addresses merge by their type, and a node may
-have two of one (`pkg/util/node` PatchNodeStatus)."""
+"""An element of a strategic merge patch's list: it is the whole list. A node's addresses merge by their type, and it
+may have two of one (`pkg/util/node` PatchNodeStatus)."""
 
 
 def lease_object(node_name: str, node_uid: str, now: float) -> Object:

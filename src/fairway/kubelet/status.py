@@ -24,6 +24,7 @@ from fairway.kubelet.lifecycle import (
     next_init_container,
     restarts,
 )
+from fairway.kubelet.node import REPLACE
 from fairway.kubelet.pod import ContainerSpec, PodSpec
 from fairway.kubelet.times import timestamp
 
@@ -250,11 +251,13 @@ def _merged(previous: Sequence[Mapping[str, Any]], own: Sequence[Object], now: f
 def status_patch(uid: str, status: Object) -> Object:
     """The strategic merge patch that makes a pod's status this one, provided the pod is still the one with `uid`.
 
-    Conditions merge by type: only our own are sent, and what they no longer say is sent as null.
+    Conditions merge by type: only our own are sent, and what they no longer say is sent as null. Addresses merge by
+    themselves, and those of an earlier sandbox are the pod's no more: the list is sent as the whole one.
     """
     conditions = [
         {"reason": None, "message": None, **condition}
         for condition in status["conditions"]
         if condition["type"] in OWN_CONDITIONS
     ]
-    return {"metadata": {"uid": uid}, "status": {**status, "conditions": conditions}}
+    ips = {"podIPs": [*status["podIPs"], REPLACE]} if "podIPs" in status else {}
+    return {"metadata": {"uid": uid}, "status": {**status, **ips, "conditions": conditions}}

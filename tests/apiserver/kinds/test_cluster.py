@@ -60,6 +60,22 @@ class TestNodes:
             ),
         ]
 
+    @pytest.mark.parametrize(
+        ("cidrs", "good"),
+        [
+            (["10.10.1.0/24"], True),
+            (["10.10.1.0/24", "fd00:10:10:1::/64"], True),
+            (["fd00:10:10:1::/64", "10.10.1.0/24"], True),
+            (["10.10.1.0/24", "10.10.2.0/24"], False),
+            (["10.10.1.0/24", "fd00:10:10:1::/64", "fd00:10:10:2::/64"], False),
+        ],
+    )
+    def test_two_pod_networks_are_of_two_families(self, cidrs: list[str], good: bool) -> None:
+        told = wrong(NODES, {"spec": {"podCIDRs": cidrs}})
+        assert [text.endswith("may specify no more than one CIDR for each IP family") for text in told] == (
+            [] if good else [True]
+        )
+
     def test_a_pod_network_is_set_once(self) -> None:
         old = new(NODES, {})
         spec = {"podCIDR": "10.10.1.0/24", "podCIDRs": ["10.10.1.0/24"]}

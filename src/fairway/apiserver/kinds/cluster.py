@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from fairway.api.status import Cause
@@ -64,6 +64,7 @@ class NodeStrategy(Strategy):
         causes: list[Cause] = []
         for index, text in enumerate(obj["spec"].get("podCIDRs") or []):
             causes += names.cidr(f"spec.podCIDRs[{index}]", text)
+        causes += _more_than_one_a_family(obj["spec"].get("podCIDRs") or [])
         seen = set()
         for index, taint in enumerate(obj["spec"].get("taints") or []):
             key = (taint["key"], taint["effect"])
@@ -117,3 +118,11 @@ class LeaseStrategy(Strategy):
         if duration is not None and duration <= 0:
             causes.append(invalid_value("spec.leaseDurationSeconds", duration, "must be greater than 0"))
         return causes + non_negative("spec.leaseTransitions", spec.get("leaseTransitions") or 0)
+
+
+def _more_than_one_a_family(cidrs: Sequence[str]) -> list[Cause]:
+    """ValidateNode: more than one pod network is a dual-stack pair. What is no network is told by another rule."""
+    families = [":" in cidr for cidr in cidrs]
+    if len(families) == len(set(families)):
+        return []
+    return [invalid_value("spec.podCIDRs", list(cidrs), "may specify no more than one CIDR for each IP family")]
