@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from fairway.agent.agent import Agent, run
+from fairway.agent.agent import Agent
 from fairway.agent.dataplane import Applied
 from fairway.agent.listeners import BindAddress
 from fairway.agent.options import AgentConfig
+from fairway.agent.program import run
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.api.resources import ENDPOINT_SLICES, EVENTS, NODES, SERVICES
 from fairway.api.types import Key, Object

@@ -10,8 +10,6 @@ from pathlib import Path
 import click
 
 from fairway.agent.addresses import machine_families
-from fairway.agent.agent import cleanup as remove_rules
-from fairway.agent.agent import run
 from fairway.agent.configuration import load_configuration, parse_duration
 from fairway.agent.options import (
     DEFAULT_HEALTHZ,
@@ -25,6 +23,8 @@ from fairway.agent.options import (
     parse_bind_address,
     parse_mode,
 )
+from fairway.agent.program import cleanup as remove_rules
+from fairway.agent.program import run
 from fairway.base.errors import Refused
 from fairway.dataplane.ipt.backend import Variant
 from fairway.plan.options import parse_options

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from fairway import controllers
-from fairway.agent import agent
+from fairway.agent import program as agent
 from fairway.agent.options import AgentConfig
 from fairway.agent.sysctls import ConntrackSettings
 from fairway.apiserver import server as apiserver
