@@ -137,7 +137,7 @@ def test_what_cannot_be_answered_is_one_clear_line(arguments: tuple[str, ...], e
     [
         ('{"apiVersion": "v1",\n "kind": ]', "line 2, column 10: Expecting value"),
         ("kind: Service\n  metadata: x\n", "line 2, column 11: mapping values are not allowed in this context"),
-        ("just words\n", "document 1: expected an object, got a text"),
+        ("just words\n", "line 1, column 1: expected an object, got a text"),
     ],
 )
 def test_a_file_that_holds_no_objects_is_told_with_the_place(tmp_path: Path, text: str, error: str) -> None:

@@ -36,14 +36,14 @@ def parse_objects(text: str, *, source: str) -> list[Object]:
     """The objects in a file's text, in its order; the items of a List stand for themselves.
 
     source: how errors name the file. Objects of namespaced kinds that name no namespace get "default", as from kubectl.
-    Raises Refused, naming source, document and object, for what is neither JSON nor YAML, what is no object, and an
+    Raises Refused, naming source, line, column and object, for what is neither JSON nor YAML, what is no object, and an
     object without apiVersion, kind or name.
     """
     objects: list[Object] = []
     try:
-        for number, document in enumerate(_documents(text, source), start=1):
+        for place, document in _documents(text, source):
             if document is not None:
-                objects.extend(_objects_of(document, f"{source}: document {number}"))
+                objects.extend(_objects_of(document, f"{source}: {place}"))
     except RecursionError:
         raise Refused(f"{source}: it is nested too deeply") from None
     return objects
@@ -58,7 +58,11 @@ def describe(obj: Any) -> str:
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
 
-def _documents(text: str, source: str) -> Iterator[Any]:
+_Document = tuple[str, Any]
+"""Where a document begins, as "line 1, column 1", and what it says."""
+
+
+def _documents(text: str, source: str) -> Iterator[_Document]:
     if text.lstrip()[:1] not in ("{", "["):
         return _yaml_documents(text, source)
     try:
@@ -67,24 +71,25 @@ def _documents(text: str, source: str) -> Iterator[Any]:
         try:  # braces also open a mapping in YAML, whose keys need no quotes
             return iter(list(_yaml_documents(text, source)))
         except Refused:
-            raise Refused(f"{source}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+            raise Refused(f"{source}: {_place(error.lineno, error.colno)}: {error.msg}") from None
     except ValueError as error:
         raise Refused(f"{source}: {error}") from None
 
 
-def _json_documents(text: str) -> list[Any]:
+def _json_documents(text: str) -> list[_Document]:
     """All documents of a stream of JSON, which need nothing between them."""
     if len(text) > _LARGE:
         try:
-            return [msgspec.json.decode(text)]
+            return [(_place(1, 1), msgspec.json.decode(text))]
         except msgspec.DecodeError:
             pass  # several documents, or a mistake, which is told with its place below
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
-    documents: list[Any] = []
+    documents: list[_Document] = []
     position = len(text) - len(text.lstrip())
     while position < len(text):
         document, end = decoder.raw_decode(text, position)
-        documents.append(document)
+        line_start = text.rfind("\n", 0, position) + 1
+        documents.append((_place(text.count("\n", 0, position) + 1, position - line_start + 1), document))
         position = end + len(text[end:]) - len(text[end:].lstrip())
     return documents
 
@@ -102,17 +107,22 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _yaml_documents(text: str, source: str) -> Iterator[Any]:
+def _place(line: int, column: int) -> str:
+    return f"line {line}, column {column}"
+
+
+def _yaml_documents(text: str, source: str) -> Iterator[_Document]:
     loader = _ManifestLoader(text)
     try:
         _check_depth(text)
-        while loader.check_data():
-            document = loader.get_data()
+        while loader.check_node():
+            node = loader.get_node()
+            document = loader.construct_document(node)
             _check_size(document, source)
-            yield document
+            yield _place(node.start_mark.line + 1, node.start_mark.column + 1), document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        where = f"{_place(mark.line + 1, mark.column + 1)}: " if mark else ""
         raise Refused(f"{source}: {where}{error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise Refused(f"{source}: {' '.join(str(error).split())}") from None
