@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from fairway.api.resources import PODS
 from fairway.api.types import Object
+from fairway.apiserver.kinds import strategy_for
+from fairway.apiserver.strategic_merge import strategic_merge
 from fairway.kubelet.backoff import Backoff
 from fairway.kubelet.images import lab_catalogue
 from fairway.kubelet.lifecycle import ContainerRecord, PodRecord, Running, Terminated, Waiting, new_record
@@ -277,12 +280,20 @@ def test_a_patch_sends_our_conditions_and_takes_back_what_they_no_longer_say() -
     assert all("reason" in c and c["reason"] is None for c in patch["status"]["conditions"])
 
 
-def test_addresses_of_a_new_sandbox_replace_those_of_the_last_which_merge_by_themselves() -> None:
-    known = replace(record(web=running()), addresses=("10.10.1.7", "fd00:10:10:1::7"))
+FOUR, SIX = "10.10.1.7", "fd00:10:10:1::7"
 
-    patch = status_patch("u", status_of(pod_spec(), known))
 
-    assert patch["status"]["podIPs"] == [{"ip": "10.10.1.7"}, {"ip": "fd00:10:10:1::7"}, {"$patch": "replace"}]
+@pytest.mark.parametrize("former", [[], [FOUR, SIX], ["10.10.1.2", "fd00:10:10:1::2"], ["10.10.1.2", SIX]])
+def test_a_pod_has_the_addresses_of_its_sandbox_alone_and_in_their_order(former: list[str]) -> None:
+    """The list merges by address, so an earlier sandbox's would stay."""
+    known = replace(record(web=running()), addresses=(FOUR, SIX))
+    patch = status_patch("u", status_of(pod_spec(), known), former=former)
+    stored: Object = {"status": {"podIPs": [{"ip": address} for address in former]} if former else {}}
+
+    pods = strategy_for(PODS)
+    merged = strategic_merge(stored, patch, pods.schema_type, pods.patch_rule)
+
+    assert merged["status"]["podIPs"] == [{"ip": FOUR}, {"ip": SIX}]
 
 
 CPU_AND_MEMORY = {"cpu": "1", "memory": "1Gi"}

@@ -24,7 +24,7 @@ def status(phase: str, *conditions: Object) -> Object:
 async def writing(api: FakeApi) -> AsyncIterator[StatusWriter]:
     async with api.serve(), Client(Credentials(server=api.url)) as client:
         async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
-            writer = StatusWriter(client, pod_spec(), [])
+            writer = StatusWriter(client, pod_spec(), {})
             running = group.create_task(writer.run())
             yield writer
             running.cancel()

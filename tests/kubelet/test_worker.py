@@ -54,7 +54,7 @@ async def test_a_bound_pod_becomes_ready_with_two_writes(run_node: RunNode) -> N
         assert first["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
         assert "podIP" not in first
         assert (last["phase"], last["podIP"], last["hostIP"]) == ("Running", "127.9.1.2", NODE_IP)
-        assert last["podIPs"] == [{"ip": "127.9.1.2"}, {"$patch": "replace"}]
+        assert last["podIPs"] == [{"ip": "127.9.1.2"}]
         assert last["containerStatuses"][0]["image"] == "docker.io/library/busybox:latest"
         assert list(last["containerStatuses"][0]["state"]) == ["running"]
 

@@ -24,7 +24,6 @@ from fairway.kubelet.lifecycle import (
     next_init_container,
     restarts,
 )
-from fairway.kubelet.node import REPLACE
 from fairway.kubelet.pod import ContainerSpec, PodSpec
 from fairway.kubelet.times import timestamp
 
@@ -248,16 +247,18 @@ def _merged(previous: Sequence[Mapping[str, Any]], own: Sequence[Object], now: f
     return merged
 
 
-def status_patch(uid: str, status: Object) -> Object:
+def status_patch(uid: str, status: Object, *, former: Iterable[str] = ()) -> Object:
     """The strategic merge patch that makes a pod's status this one, provided the pod is still the one with `uid`.
 
     Conditions merge by type: only our own are sent, and what they no longer say is sent as null. Addresses merge by
-    themselves, and those of an earlier sandbox are the pod's no more: the list is sent as the whole one.
+    themselves: those the pod has no more are sent as deleted. former: the addresses it had, of another sandbox perhaps.
     """
     conditions = [
         {"reason": None, "message": None, **condition}
         for condition in status["conditions"]
         if condition["type"] in OWN_CONDITIONS
     ]
-    ips = {"podIPs": [*status["podIPs"], REPLACE]} if "podIPs" in status else {}
+    now = status.get("podIPs") or []
+    gone = [{"$patch": "delete", "ip": address} for address in former if {"ip": address} not in now]
+    ips = {"podIPs": [*now, *gone], "$setElementOrder/podIPs": now} if gone else {}
     return {"metadata": {"uid": uid}, "status": {**status, **ips, "conditions": conditions}}

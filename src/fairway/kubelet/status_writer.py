@@ -21,12 +21,13 @@ _log = logging.getLogger(__name__)
 class StatusWriter:
     """Of one pod; `run` it in a task group."""
 
-    def __init__(self, client: Client, pod: PodSpec, conditions: Sequence[Mapping[str, Any]]) -> None:
-        """conditions: as the pod has them now."""
+    def __init__(self, client: Client, pod: PodSpec, known: Mapping[str, Any]) -> None:
+        """known: the pod's status as it is now; {} for none."""
         self._client = client
         self._key = pod.key
         self._uid = pod.uid
-        self._observed = conditions
+        self._observed: Sequence[Mapping[str, Any]] = known.get("conditions") or []
+        self._addresses = _addresses(known)
         self._wanted: Object | None = None
         self._settled: Object | None = None
         self._changed = asyncio.Event()
@@ -81,11 +82,12 @@ class StatusWriter:
             await self._client.patch(
                 PODS,
                 self._key.name,
-                status_patch(self._uid, status),
+                status_patch(self._uid, status, former=self._addresses),
                 self._key.namespace,
                 content_type=STRATEGIC_MERGE_PATCH,
                 subresource="status",
             )
+            self._addresses = _addresses(status)
         except Retry as error:
             _log.warning("status of pod %s: %s; trying again", self._key, error)
             await asyncio.sleep(error.after_s)
@@ -99,3 +101,7 @@ class StatusWriter:
             else:
                 _log.error("status of pod %s is not accepted: %s", self._key, error)
         return True
+
+
+def _addresses(status: Mapping[str, Any]) -> list[str]:
+    return [each["ip"] for each in status.get("podIPs") or ()]

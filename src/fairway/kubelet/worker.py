@@ -56,7 +56,7 @@ class PodWorker:
         self._sandbox: Sandbox | None = None
         self._runs: dict[str, ContainerRun] = {}
         self._changed = asyncio.Event()
-        self._writer = StatusWriter(tools.client, self.pod, (obj.get("status") or {}).get("conditions") or [])
+        self._writer = StatusWriter(tools.client, self.pod, obj.get("status") or {})
         self._gone = False
         self._shutdown = False
         self._group: asyncio.TaskGroup | None = None
