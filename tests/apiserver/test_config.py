@@ -15,7 +15,7 @@ FILES = {name: Path(name) for name in ("data", "ca", "certificate", "key", "kube
 
 def config(*cidrs: str) -> ServerConfig:
     networks = tuple(map(ip_network, cidrs))
-    return ServerConfig(**FILES, advertise_address=IPv4Address("172.18.0.3"), service_cidrs=networks)  # type: ignore[arg-type]
+    return ServerConfig(**FILES, advertise_address=IPv4Address("172.18.0.3"), service_cidrs=networks)
 
 
 @pytest.mark.parametrize("cidrs", [["10.200.1.0/24"], ["fd00::/64"], ["fd00::/112", "10.200.1.0/24"]])

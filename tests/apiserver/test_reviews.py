@@ -10,7 +10,7 @@ WHO = {"user": "admin", "groups": ("system:masters",), "now": "2026-11-23T12:00:
 
 def test_whoever_asks_may() -> None:
     asked = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "nodes"}}}
-    answered = answer_review(ACCESS_REVIEWS, asked, **WHO)  # type: ignore[arg-type]
+    answered = answer_review(ACCESS_REVIEWS, asked, **WHO)
     assert answered == {
         "kind": "SelfSubjectAccessReview",
         "apiVersion": "authorization.k8s.io/v1",
@@ -21,7 +21,7 @@ def test_whoever_asks_may() -> None:
 
 
 def test_a_client_learns_who_it_is_and_always_the_same() -> None:
-    first, second = (answer_review(SUBJECT_REVIEWS, {}, **WHO) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (answer_review(SUBJECT_REVIEWS, {}, **WHO) for _ in range(2))
     info = first["status"]["userInfo"]
     assert (info["username"], info["groups"]) == ("admin", ["system:masters", "system:authenticated"])
     assert first == second
@@ -29,7 +29,7 @@ def test_a_client_learns_who_it_is_and_always_the_same() -> None:
 
 def test_a_wrong_type_is_a_bad_request() -> None:
     with pytest.raises(ApiError) as caught:
-        answer_review(ACCESS_REVIEWS, {"spec": {"resourceAttributes": {"verb": 1}}}, **WHO)  # type: ignore[arg-type]
+        answer_review(ACCESS_REVIEWS, {"spec": {"resourceAttributes": {"verb": 1}}}, **WHO)
     assert caught.value.message == (
         'SelfSubjectAccessReview in version "v1" cannot be handled as a SelfSubjectAccessReview: json: cannot '
         "unmarshal number into Go struct field ResourceAttributes.spec.resourceAttributes.verb of type string"

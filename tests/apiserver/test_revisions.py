@@ -183,7 +183,7 @@ def watch(revisions: Revisions, cursor: int, labels: str = "", **options: object
         encode=lambda record, _: record.typed_json,
         encode_bookmark=msgspec.json.encode,
         timeout_s=60,
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 

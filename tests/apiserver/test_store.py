@@ -188,7 +188,7 @@ class BrokenConnection:
         return self.real.execute(statement, *arguments)
 
     def executemany(self, statement: str, rows: object) -> object:
-        return self.real.executemany(statement, rows)  # type: ignore[arg-type]
+        return self.real.executemany(statement, rows)
 
     def close(self) -> None:
         self.real.close()
@@ -198,7 +198,7 @@ async def test_after_a_failed_flush_no_write_is_trusted_until_the_file_is_opened
     store = await Store.open(tmp_path / "data.db")
     await put(store, "a")
     real = store._connection
-    store._connection = BrokenConnection(real)  # type: ignore[assignment]
+    store._connection = BrokenConnection(real)
     with pytest.raises(ApiError):
         await put(store, "b")
     store._connection = real

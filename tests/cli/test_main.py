@@ -19,7 +19,7 @@ FAIRWAY = [sys.executable, "-c", "import sys; sys.argv[0] = 'fairway'; from fair
 
 
 def fairway(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*FAIRWAY, *args], capture_output=True, text=True, timeout=60, **options)  # type: ignore
+    return subprocess.run([*FAIRWAY, *args], capture_output=True, text=True, timeout=60, **options)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

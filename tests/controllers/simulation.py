@@ -265,7 +265,7 @@ class _Worker:
         self.failures: dict[Hashable, tuple[str, str]] = {}
         self._simulation = simulation
         self._writer = Writer(
-            simulation.api,  # type: ignore[arg-type]
+            simulation.api,
             simulation.caches,
             simulation.clock.now,
             lambda record: simulation.records.append((controller.name, record)),

@@ -221,7 +221,7 @@ def test_a_slice_that_empties_goes_while_others_stay() -> None:
     assert delete == Delete(
         resource=ENDPOINT_SLICES,
         key=delete.key,
-        uid="uid-b",  # type: ignore[union-attr]
+        uid="uid-b",
     )
 
 
@@ -284,7 +284,7 @@ def test_two_families_have_slices_of_their_own() -> None:
     dual = backend(1)
     dual["status"]["podIPs"].append({"ip": "fd00::1"})
     found = writes([dual], of=service(spec={"ipFamilies": ["IPv4", "IPv6"]}))
-    assert [(one.body["addressType"], one.body["endpoints"][0]["addresses"]) for one in found] == [  # type: ignore[union-attr]
+    assert [(one.body["addressType"], one.body["endpoints"][0]["addresses"]) for one in found] == [
         ("IPv4", ["10.10.0.2"]),
         ("IPv6", ["fd00::1"]),
     ]

@@ -13,7 +13,7 @@ NAME = "web-1.1844e96abe978000"
 
 
 def record(message: str = "Created", **fields: object) -> Record:
-    return Record(regarding=ABOUT, reason="Made", message=message, **fields)  # type: ignore[arg-type]
+    return Record(regarding=ABOUT, reason="Made", message=message, **fields)
 
 
 def test_an_event_names_its_object_its_component_and_its_time() -> None:

@@ -102,7 +102,7 @@ def test_an_owner_that_orphans_lets_its_dependents_live() -> None:
     assert release.body["metadata"]["ownerReferences"] == [controlled_by(OTHER)]
     assert isinstance(update, Update)
     assert update.body["metadata"]["finalizers"] == []
-    assert "ownerReferences" not in writes(orphaning, dependents=[OWNED], resource=REPLICA_SETS)[0].body["metadata"]  # type: ignore[union-attr]
+    assert "ownerReferences" not in writes(orphaning, dependents=[OWNED], resource=REPLICA_SETS)[0].body["metadata"]
 
 
 def test_an_owner_is_looked_for_where_its_kind_lives() -> None:

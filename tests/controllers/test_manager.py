@@ -52,7 +52,7 @@ async def running(
     api: LiveApi, controllers: tuple[Controller, ...] | None = None, clock: Clock | None = None
 ) -> AsyncIterator[None]:
     clock = clock or Clock()
-    manager = Manager(api, controllers or all_controllers(POOL), seed=1, now=clock.now)  # type: ignore[arg-type]
+    manager = Manager(api, controllers or all_controllers(POOL), seed=1, now=clock.now)
     async with asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(manager.run()), tasks.create_task(kubelet(api))]
         yield

@@ -25,7 +25,7 @@ class Bench:
         self.caches = {resource: Cache() for resource in (PODS, SERVICES, REPLICA_SETS)}
         self.told: list[Record] = []
         self.rechecks: list[float] = []
-        self._writer = Writer(self.api, self.caches, self.api.clock.now, self.told.append)  # type: ignore[arg-type]
+        self._writer = Writer(self.api, self.caches, self.api.clock.now, self.told.append)
 
     async def perform(self, *writes: Write) -> None:
         await self._writer.perform(writes, self.rechecks.append)

@@ -43,7 +43,7 @@ class Session:
                     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
                 # The test's own end would keep the pipe open for ever.
                 os.closerange(3, 4096)
-                sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+                sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - open to the end
                 code = function()
             finally:
                 os._exit(code)

@@ -9,7 +9,7 @@ from fairway.fabric.protocol import CannotExecute, HostKind, HostSpec
 
 def spec(**changes: object) -> HostSpec:
     fields: dict[str, object] = {"name": "default/web", "kind": HostKind.POD, "hostname": "web"}
-    return HostSpec(**(fields | changes))  # type: ignore[arg-type]
+    return HostSpec(**(fields | changes))
 
 
 REQUESTS: list[protocol.AnyRequest] = [

@@ -25,7 +25,7 @@ async def spawner(shared_lab: Lab) -> AsyncIterator[Spawner]:
 
 def pod(name: str, **changes: object) -> HostSpec:
     fields: dict[str, object] = {"name": f"default/{name}", "kind": HostKind.POD, "hostname": name, "tied": True}
-    return HostSpec(**(fields | changes))  # type: ignore[arg-type]
+    return HostSpec(**(fields | changes))
 
 
 def existing(*paths: str) -> list[str]:

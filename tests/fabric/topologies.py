@@ -30,7 +30,7 @@ def topology(name: str = "test", **changes: object) -> Topology:
         "clients": (client("mypc", "172.18.0.100"),),
         "load_balancers": AddressPool(first=IPv4Address("172.18.255.200"), last=IPv4Address("172.18.255.250")),
     }
-    return Topology(name=name, **(fields | changes))  # type: ignore[arg-type]
+    return Topology(name=name, **(fields | changes))
 
 
 def dual_stack_topology(**changes: object) -> Topology:
@@ -59,7 +59,7 @@ def ipv6_ranges(**changes: object) -> Ranges:
             first=IPv6Address("fd00:172:18::255:200"), last=IPv6Address("fd00:172:18::255:250")
         ),
     }
-    return Ranges(**(fields | changes))  # type: ignore[arg-type]
+    return Ranges(**(fields | changes))
 
 
 def study_topology() -> Topology:

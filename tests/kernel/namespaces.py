@@ -59,7 +59,7 @@ def in_namespaces(function: Callable[..., T], *args: Any) -> T:
     ok, value = pickle.loads(told)
     if not ok:
         raise ChildError(f"in the namespace:\n{value}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 @contextmanager

@@ -272,7 +272,7 @@ def test_what_somebody_does_while_we_are_at_it_is_told_and_mended_too(everything
                     stranger.commit([strangers.pop()])
             return ask()
 
-        backend._socket.generation = generation  # type: ignore[method-assign] # where the race is lost
+        backend._socket.generation = generation  # where the race is lost
         changed = whole.put(compile_service(service(), [endpoint_slice(endpoint("10.10.2.7"))], whole.view))
         told = backend.apply(whole, None if everything else changed).tampering
         return [str(each) for each in told], not diff(backend.look(), lower(whole.plan()))
@@ -296,7 +296,7 @@ def test_what_somebody_does_after_our_commit_is_not_called_mended() -> None:
                 stranger.commit([delete_table(NFPROTO_IPV4, TABLE)])
             return parts
 
-        backend._socket.commit = commit  # type: ignore[method-assign] # a stranger right behind us
+        backend._socket.commit = commit  # a stranger right behind us
         changed = whole.put(compile_service(service(), [endpoint_slice(endpoint("10.10.2.7"))], whole.view))
         mended = backend.apply(whole, changed).tampering
         return [str(each) for each in mended], [str(each) for each in backend.tampering()]

@@ -61,7 +61,7 @@ def test_several_work_at_a_time_and_answer_in_their_order() -> None:
     def functions() -> Iterator[Callable[[], tuple[int, str]]]:
         for number in range(3):
             made.append(number)
-            yield lambda number=number: (number, net())  # type: ignore[misc]
+            yield lambda number=number: (number, net())
 
     told = in_scratches(functions(), at_once=2)
     first = next(told)

@@ -36,7 +36,7 @@ def shaped(draw: st.DrawFn) -> tuple[Shape, dict[bytes, Value]]:
         "map": st.binary(min_size=size, max_size=size),
         "verdicts": verdicts,
         "ranges": st.binary(min_size=key, max_size=key),
-    }[kind]  # type: ignore[assignment] # strategies of each are of values, too
+    }[kind]  # strategies of each are of values, too
     elements = draw(st.dictionaries(st.binary(min_size=key, max_size=key), values, max_size=20))
     shape = RangeShape(key) if kind == "ranges" else Shape(key, size if kind == "map" else 0)
     return shape, elements

@@ -39,6 +39,7 @@ class AgentConfig:
     master: str = ""
     options: Options = field(default_factory=lambda: parse_options(mode=DEFAULT_MODE))
     variant: Variant = Variant.AUTO
+    # As kube-proxy: load balancers ask from outside.
     healthz: BindAddress | None = field(default_factory=lambda: BindAddress(host="0.0.0.0", port=HEALTHZ_PORT))  # noqa: S104
     metrics: BindAddress | None = field(default_factory=lambda: BindAddress(host="127.0.0.1", port=METRICS_PORT))
     hard_fail: bool = False

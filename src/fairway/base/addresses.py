@@ -20,7 +20,7 @@ IPInterface = IPv4Interface | IPv6Interface
 
 _LINK_LOCAL_MULTICAST: tuple[IPNetwork, ...] = (IPv4Network("224.0.0.0/24"), IPv6Network("ff02::/16"))
 _SPECIAL_BEGINNINGS = (
-    *("0.0.0.0", "127.", "169.254.", *(f"{first}." for first in range(224, 240))),  # noqa: S104
+    *("0.0.0.0", "127.", "169.254.", *(f"{first}." for first in range(224, 240))),  # noqa: S104 - compared
     *("::", "fe8", "fe9", "fea", "feb", "ff"),
 )
 

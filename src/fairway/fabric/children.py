@@ -113,7 +113,7 @@ def redirect_output(log: Path) -> None:
         os.dup2(source, target)
     os.close(nothing)
     os.close(output)
-    # The caller's own may be anything by now; a traceback must find its way into the log.
+    # The caller's own may be anything by now; a traceback must find its way into the log. None is ever closed.
     sys.stdout, sys.stderr = (
         open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         for number in (1, 2)

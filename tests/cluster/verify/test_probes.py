@@ -28,7 +28,7 @@ OPTIONS = parse_options(cluster_cidrs=["10.10.0.0/16"], service_cidrs=["10.200.0
 
 
 def labels(**chosen: object) -> dict[str, set[str]]:
-    jobs = cluster_jobs(OBJECTS, decode_cluster(OBJECTS), [OPTIONS], **chosen)  # type: ignore[arg-type]
+    jobs = cluster_jobs(OBJECTS, decode_cluster(OBJECTS), [OPTIONS], **chosen)
     found = {}
     for job in jobs:
         packets = [probe.packet for probe in job.probes]

@@ -59,7 +59,7 @@ class Kernel:
         self.rules = {**self.rules, table: {**self.rules.get(table, {}), chain: rules}}
         self._count(1)
 
-    def run(self, arguments: Sequence[str], *, input: bytes, **_: object) -> CompletedProcess[bytes]:  # noqa: A002
+    def run(self, arguments: Sequence[str], *, input: bytes, **_: object) -> CompletedProcess[bytes]:  # noqa: A002 - its name
         """In place of subprocess.run."""
         if arguments[0].endswith("-save"):
             self.saves += 1

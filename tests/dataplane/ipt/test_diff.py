@@ -25,7 +25,7 @@ TABLES = tuple(Table)
 
 
 def saved(ruleset: object = RULESET) -> Lines:
-    return parse_save(format_save(ruleset, TABLES))  # type: ignore[arg-type]
+    return parse_save(format_save(ruleset, TABLES))
 
 
 def with_chain(lines: Lines, table: Table, chain: str, rules: tuple[str, ...] | None) -> Lines:

@@ -118,7 +118,7 @@ def test_a_backend_that_calls_itself_is_masqueraded() -> None:
 def test_a_refused_door_answers_where_the_packet_passes(
     refusal: object, disposition: Disposition, kind: DoorKind, destination: str, to: int, from_node: bool
 ) -> None:
-    ruleset = lower(plan(port(door(kind, ways(refusal)))))  # type: ignore[arg-type]
+    ruleset = lower(plan(port(door(kind, ways(refusal)))))
     source = "172.18.0.1" if from_node else CLIENT
     branches = send(ruleset, packet(destination, to, source=source, from_node=from_node))
     assert fates(branches) == {(disposition, None, False)}

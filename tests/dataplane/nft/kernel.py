@@ -50,7 +50,7 @@ class Kernel:
             case Kind.DELTABLE:
                 if self.table is None:
                     raise LookupError("there is no table")
-                self.__init__()  # type: ignore[misc] # as new
+                self.__init__()  # as new
             case Kind.NEWTABLE:
                 self.table = body
             case Kind.NEWSET:

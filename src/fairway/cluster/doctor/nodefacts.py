@@ -129,7 +129,7 @@ def _links() -> Iterator[Link]:
 
 def _routes(addresses: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """By which link the kernel would send, its rules of policy routing included."""
-    with IPRoute() as netlink:  # type: ignore[no-untyped-call]
+    with IPRoute() as netlink:  # type: ignore[no-untyped-call]  # pyroute2 has no types here
         names = {message["index"]: message.get("ifname") for message in netlink.get_links()}
         for address in addresses:
             try:

@@ -43,7 +43,7 @@ _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "NodePort", "LoadBalancer")
 _SLICES = (1, 2, 1, 1, 2, 1, 2, 0)
 """How many a Service has in a family."""
 _HOST_NETWORK = ("172.18.0.1", "172.18.0.2")
-_BAD_ENDPOINTS = {V4: ("127.0.0.1", "169.254.1.1", "0.0.0.0"), V6: ("::1", "fe80::1", "ff02::1")}  # noqa: S104
+_BAD_ENDPOINTS = {V4: ("127.0.0.1", "169.254.1.1", "0.0.0.0"), V6: ("::1", "fe80::1", "ff02::1")}  # noqa: S104 - to be refused
 """Those that kube-proxy refuses to send to."""
 
 _CONDITIONS: Sequence[Mapping[str, bool]] = (
