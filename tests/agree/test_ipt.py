@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fairway.base.addresses import Family
@@ -29,7 +29,7 @@ from tests.plan.test_golden_flows import CASES, ROWS, evaluator_of, expected_ans
 def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
     seen: set[Disposition] = set()
 
-    @settings(max_examples=300, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300)
     @given(drawn_cases(), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         evaluator = evaluator_in(case, family, Mode.IPTABLES)
@@ -46,7 +46,7 @@ def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
 
 
 @FAMILIES
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(case=drawn_cases(), data=st.data())
 def test_a_remembered_backend_is_kept_where_the_port_has_affinity(
     family: Family, case: Case, data: st.DataObject

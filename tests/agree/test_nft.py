@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairway.base.addresses import Family
@@ -44,7 +44,7 @@ def send(plane: Evaluator, packet: Packet, **options: Any) -> tuple[Branch, ...]
 def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
     seen: set[Disposition] = set()
 
-    @settings(max_examples=300, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300)
     @given(drawn_cases(), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         plane = evaluator_in(case, family, Mode.NFTABLES)
@@ -60,7 +60,7 @@ def test_every_generated_packet_meets_the_same_fate(family: Family) -> None:
 
 
 @FAMILIES
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(case=drawn_cases(), data=st.data())
 def test_a_remembered_backend_is_kept_where_the_port_has_affinity(
     family: Family, case: Case, data: st.DataObject
@@ -81,7 +81,7 @@ def clients_of(plane: Evaluator, port: ServicePort, backend: Backend) -> frozens
 
 
 @FAMILIES
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(case=drawn_cases(), data=st.data())
 def test_a_packet_goes_on_with_no_priority_and_the_mark_it_came_with(
     family: Family, case: Case, data: st.DataObject
@@ -97,7 +97,7 @@ def test_a_packet_goes_on_with_no_priority_and_the_mark_it_came_with(
 
 
 @FAMILIES
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(case=drawn_cases(), data=st.data())
 def test_both_data_planes_and_the_specification_agree_on_one_plan(
     family: Family, case: Case, data: st.DataObject

@@ -66,7 +66,7 @@ async def test_the_user_and_the_groups_are_those_of_the_certificate(tmp_path: Pa
     assert (found["username"], found["groups"]) == ("jane", ["dev", "ops", "system:authenticated"])
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")  # Python warns of the versions that are to be refused
 async def test_old_tls_is_refused(tmp_path: Path):
     context = ssl.create_default_context(cadata=authority().certificate.decode())
     context.set_ciphers("ALL:@SECLEVEL=0")

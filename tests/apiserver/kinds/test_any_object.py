@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairway.api.resources import RESOURCES, SERVICES, Resource
@@ -110,7 +110,7 @@ def attempt(resource: Resource, body: dict[str, Any], other: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.plural)
 def test_whatever_decodes_is_stored_or_refused(resource: Resource) -> None:
-    @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25)
     @given(whole(resource), whole(resource))
     def run(body: dict[str, Any], other: dict[str, Any]) -> None:
         assert attempt(resource, body, other) in (200, 400, 422, 500)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairway.api.codec import decode_cluster
@@ -77,7 +77,7 @@ def test_every_behaviour_of_a_service_is_in_some_plan(family: Family) -> None:
     assert "so it stays with that one" in notes
 
 
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50)
 @given(case=drawn_cases(), data=st.data())
 def test_hypothesis_can_draw_them_too(case: Case, data: st.DataObject) -> None:
     evaluator = evaluator_of(case, Family.IPV4)
