@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,11 +30,11 @@ from fairway.api.discovery import HEADLESS_LABEL, EndpointSlice
 from fairway.api.networking import ServiceCIDR
 from fairway.api.resources import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES
 from fairway.api.types import Key
-from fairway.base.addresses import Family, IPAddress, parse_address
-from fairway.base.errors import FairwayError, Refused, Unsupported
+from fairway.base.addresses import Family
+from fairway.base.errors import FairwayError, Unsupported
 from fairway.base.text import one_line
 from fairway.netlink.flows import FlowTable
-from fairway.plan.options import LocalMode, Mode, NodeView
+from fairway.plan.options import LocalMode, Mode, NodeView, internal_addresses
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 
@@ -194,12 +193,14 @@ class Agent:
                 f"Node {self._config.node_name} has no spec.podCIDRs after {self._config.pod_cidr_wait_s:g} s, by "
                 "which detectLocalMode NodeCIDR tells pods: have them allocated, or choose another detectLocalMode"
             ) from None
-        self._pod_cidrs = _pod_cidrs(self._objects.node)
+        node = self._objects.node
+        self._pod_cidrs = node.spec.pod_networks if node is not None else ()
 
     def _primary(self) -> Family:
         """The family that has to work, as in kube-proxy: of the address it was given, else of the Node's first one."""
         options = self._config.options
-        for address in options.node_addresses or _internal_ips(self._objects.node):
+        node = self._objects.node
+        for address in options.node_addresses or (internal_addresses(node) if node is not None else ()):
             return Family(address.version)
         return next(iter(self._dataplanes), Family.IPV4)
 
@@ -256,7 +257,7 @@ class Agent:
         if self._objects.node is None:
             return
         self._node_seen.set()
-        pod_cidrs = _pod_cidrs(self._objects.node)
+        pod_cidrs = self._objects.node.spec.pod_networks
         if pod_cidrs:
             self._pod_cidrs_seen.set()
         if self._pod_cidrs is not None and pod_cidrs != self._pod_cidrs and not self._ended.done():
@@ -329,19 +330,6 @@ class Agent:
             await self._reporter.report(about, EventType.WARNING, reason, "StartFairwayProxy", message)
 
         await serve(address, routes, hard_fail=self._config.hard_fail, on_bind_failure=taken)
-
-
-def _pod_cidrs(node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    return node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
-
-
-def _internal_ips(node: Node | None) -> Iterator[IPAddress]:
-    for entry in node.status.addresses if node is not None else ():
-        if entry.type == "InternalIP":
-            with suppress(Refused):
-                yield parse_address(entry.address)
 
 
 def _health_check_hosts(view: NodeView) -> list[str]:

@@ -103,8 +103,8 @@ class SyncLoop:
 
     on_applied: called after an apply that looked at everything or changed a health check. on_unprogrammed: told why a
     Service is not programmed as it is, once for as long as that stands; on_door_taken: that what it asks for is another
-    Service's. local_addresses: the node's addresses; asked
-    whenever everything is looked at, where node ports are kept to some networks. flows: cleans up after each apply.
+    Service's. local_addresses: the node's addresses; asked whenever everything is looked at, where node ports are kept
+    to some networks. flows: cleans up after each apply.
     leads: whether it is for the node's primary address family, whose loop counts the changes for all; what a node lacks
     of another family is nothing amiss. May be set until it runs.
     """

@@ -204,6 +204,11 @@ class NodeSpec(Struct, frozen=True, kw_only=True, rename=json_name):
     pod_cidr: str = ""
     pod_cidrs: tuple[str, ...] = ()
 
+    @property
+    def pod_networks(self) -> tuple[str, ...]:
+        """As they are written, the primary one first; none before they are allocated."""
+        return self.pod_cidrs or ((self.pod_cidr,) if self.pod_cidr else ())
+
 
 class Node(Struct, frozen=True, kw_only=True):
     metadata: ObjectMeta

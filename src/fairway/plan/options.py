@@ -180,9 +180,8 @@ def _pod_networks(node: Node, options: Options, notes: list[Note]) -> tuple[IPNe
 
 def _node_pod_networks(node: Node, family: Family, notes: list[Note]) -> tuple[IPNetwork, ...]:
     networks: list[IPNetwork] = []
-    spec = node.spec
-    field = "spec.podCIDRs" if spec.pod_cidrs else "spec.podCIDR"
-    for text in spec.pod_cidrs or ((spec.pod_cidr,) if spec.pod_cidr else ()):
+    field = "spec.podCIDRs" if node.spec.pod_cidrs else "spec.podCIDR"
+    for text in node.spec.pod_networks:
         try:
             networks.append(parse_network(text))
         except Refused as error:
@@ -195,6 +194,18 @@ def _node_pod_networks(node: Node, family: Family, notes: list[Note]) -> tuple[I
         )
         notes.append(Note(origin=_of(node, field), message=message))
     return found
+
+
+def internal_addresses(node: Node) -> tuple[IPAddress, ...]:
+    """Its InternalIPs of both families, in their order; what is no address is left out."""
+    found: list[IPAddress] = []
+    for entry in node.status.addresses:
+        if entry.type == "InternalIP":
+            try:
+                found.append(parse_address(entry.address))
+            except Refused:
+                continue
+    return tuple(found)
 
 
 def _node_port_networks(options: Options, addresses: tuple[IPAddress, ...]) -> tuple[IPNetwork, ...] | None:

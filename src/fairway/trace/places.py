@@ -102,8 +102,8 @@ class Places:
 
 def pod_networks(node: Node, family: Family) -> tuple[IPNetwork, ...]:
     """The parts of the pod network that a node has, of one family; what is no network is left out."""
-    spec, found = node.spec, []
-    for text in spec.pod_cidrs or ((spec.pod_cidr,) if spec.pod_cidr else ()):
+    found = []
+    for text in node.spec.pod_networks:
         try:
             found.append(parse_network(text))
         except Refused:

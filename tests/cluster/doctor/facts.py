@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fairway.api.codec import decode_cluster
 from fairway.base.addresses import Family
-from fairway.cluster.doctor.case import Case, read_pod_networks, read_wanted
+from fairway.cluster.doctor.case import Case, read_wanted
 from fairway.cluster.doctor.check_rules import desired_listing
 from fairway.cluster.doctor.diagnose import diagnose
 from fairway.cluster.doctor.facts import Link, NodeFacts
@@ -109,7 +109,6 @@ def case_of(
     case = Case(
         view=decode_cluster(given),
         wanted=read_wanted(given),
-        pod_networks=read_pod_networks(given),
         options={Family.IPV4: told},
         clients=(CLIENT,),
     )
@@ -131,7 +130,6 @@ def case_of(
     return Case(
         view=case.view,
         wanted=case.wanted,
-        pod_networks=case.pod_networks,
         options=case.options,
         clients=case.clients,
         facts={HERE: replace(facts, **(changes or {}))},

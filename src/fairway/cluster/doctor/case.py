@@ -14,12 +14,12 @@ from fairway.api.core import ApiProtocol, Node, Pod, Service
 from fairway.api.discovery import EndpointSlice
 from fairway.api.meta import ObjectMeta, json_name
 from fairway.api.types import Key, Object
-from fairway.base.addresses import Family, IPAddress, parse_address
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cluster.doctor.facts import NodeFacts
 from fairway.plan.compile import compile_plan, group_slices
 from fairway.plan.model import Door, DoorKind, Plan, ServicePort
-from fairway.plan.options import Mode, Options
+from fairway.plan.options import Mode, Options, internal_addresses
 
 CONNTRACK_PERCENT = 90.0
 
@@ -62,12 +62,10 @@ class Case:
 
     view: None where no cluster was asked, so that only nodes are judged. facts: of the nodes that were looked into, by
     name. options: of the nodes' proxies, by family. clients: addresses of machines outside, as far as they are known.
-    pod_networks: by node.
     """
 
     view: ClusterView | None = None
     wanted: Mapping[Key, Wanted] = field(default_factory=dict)
-    pod_networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     facts: Mapping[str, NodeFacts] = field(default_factory=dict)
     options: Mapping[Family, Options] = field(default_factory=dict)
     clients: tuple[str, ...] = ()
@@ -85,6 +83,10 @@ class Case:
     @property
     def nodes(self) -> tuple[Node, ...]:
         return self.view.nodes if self.view is not None else ()
+
+    def pod_networks(self, node: str) -> tuple[str, ...]:
+        """A node's part of the pod network, one of each family; none where that is not known."""
+        return next((each.spec.pod_networks for each in self.nodes if each.metadata.name == node), ())
 
     @cached_property
     def slices(self) -> Mapping[Key, list[EndpointSlice]]:
@@ -130,18 +132,6 @@ def families_of(node: Node) -> tuple[Family, ...]:
     return tuple(family for family in Family if family in found)
 
 
-def internal_addresses(node: Node) -> tuple[IPAddress, ...]:
-    """In their order; what is no address is left out."""
-    found: list[IPAddress] = []
-    for entry in node.status.addresses:
-        if entry.type == "InternalIP":
-            try:
-                found.append(parse_address(entry.address))
-            except Refused:
-                continue
-    return tuple(found)
-
-
 def read_wanted(objects: Iterable[Object]) -> dict[Key, Wanted]:
     """Of all Services among the objects. Raises Refused for one whose selector or ports have no such form."""
     found: dict[Key, Wanted] = {}
@@ -158,14 +148,3 @@ def _wanted(obj: Object) -> Wanted:
         return msgspec.convert({"metadata": obj["metadata"], "spec": spec}, Wanted)
     except msgspec.ValidationError as error:
         raise Refused(f"Service {obj['metadata'].get('name')}: {str(error).replace('`', '')}") from None
-
-
-def read_pod_networks(objects: Iterable[Object]) -> dict[str, tuple[str, ...]]:
-    """`spec.podCIDRs` of all Nodes among the objects, by name."""
-    found: dict[str, tuple[str, ...]] = {}
-    for obj in objects:
-        if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Node"):
-            spec = obj.get("spec") or {}
-            cidrs = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
-            found[obj["metadata"]["name"]] = tuple(map(str, cidrs))
-    return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fairway.base.addresses import Family, parse_address, parse_network
-from fairway.cluster.doctor.case import Case, families_of, internal_addresses
+from fairway.cluster.doctor.case import Case, families_of
 from fairway.cluster.doctor.facts import Link, NodeFacts
 from fairway.cluster.doctor.finding import Finding, Mend, Severity, some
 from fairway.plan.model import DoorKind
-from fairway.plan.options import Mode
+from fairway.plan.options import Mode, internal_addresses
 
 STRICT, LOOSE = 1, 2
 """rp_filter of RFC 3704: strict drops what would not be answered by the link it came in by (ip-sysctl.rst)."""
@@ -97,7 +97,7 @@ def _asymmetric(case: Case, name: str, facts: NodeFacts) -> Iterator[tuple[Link,
 
 def pod_samples(case: Case, node: str) -> list[str]:
     """An IPv4 address of each pod network of a node, to ask routes about."""
-    networks = [parse_network(text) for text in case.pod_networks.get(node, ())]
+    networks = [parse_network(text) for text in case.pod_networks(node)]
     return [str(network.network_address + 1) for network in networks if network.version == 4]
 
 
@@ -164,7 +164,7 @@ def bridge_calls(case: Case) -> Iterator[Finding]:
 
 
 def _has_pods(case: Case, node: str, link: Link) -> bool:
-    networks = [parse_network(text) for text in case.pod_networks.get(node, ())]
+    networks = [parse_network(text) for text in case.pod_networks(node)]
     own = [parse_address(text.partition("/")[0]) for text in link.addresses]
     return any(address in network for address in own for network in networks)
 

@@ -13,14 +13,14 @@ from fairway.api.codec import ClusterView
 from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.cluster.doctor.case import Case, internal_addresses, read_pod_networks, read_wanted
+from fairway.cluster.doctor.case import Case, read_wanted
 from fairway.cluster.doctor.check_kernel import SOMEWHERE, pod_samples
 from fairway.cluster.doctor.diagnose import Diagnosis, confirmed, diagnose, is_settled
 from fairway.cluster.doctor.facts import NodeFacts, Questions
 from fairway.cluster.hosts import LabHosts, environment
 from fairway.cluster.noderules import OnNode, own_program
 from fairway.cluster.state import LabState
-from fairway.plan.options import Options
+from fairway.plan.options import Options, internal_addresses
 
 NODEFACTS = "fairway.cluster.doctor.nodefacts"
 _LIMIT_S = 60
@@ -78,7 +78,6 @@ def _case(
     return Case(
         view=known.view,
         wanted=read_wanted(known.objects),
-        pod_networks=read_pod_networks(known.objects),
         facts=facts or {},
         options=known.options,
         clients=tuple(clients),
