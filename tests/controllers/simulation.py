@@ -39,6 +39,7 @@ from fairway.watch.client import WatchEvent, WatchEventType
 from tests.controllers.objects import NOW, node
 
 POOL = AddressPool.parse("172.18.255.200-172.18.255.202")
+ROOT_CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 WORKERS = ("worker", "worker2", "worker3")
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 
@@ -303,7 +304,7 @@ class Simulation:
         self.watch: Callable[[], None] = lambda: None
         self.kubelet = True
         self._lag = lag
-        controllers = all_controllers([pool])
+        controllers = all_controllers([pool], root_ca=ROOT_CA)
         self.caches = {resource: Cache() for one in controllers for resource in one.watches}
         self._told = dict.fromkeys(self.caches, 0)
         self.workers = [_Worker(one, self) for one in controllers]

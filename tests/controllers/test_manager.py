@@ -19,7 +19,7 @@ from fairway.controllers.controller import Controller
 from fairway.controllers.manager import Manager
 from fairway.controllers.wiring import all_controllers
 from tests.controllers.objects import deployment, node, service
-from tests.controllers.simulation import POOL, Clock, LiveApi, is_running
+from tests.controllers.simulation import POOL, ROOT_CA, Clock, LiveApi, is_running
 
 GIVE_UP_S = 20.0
 """No assertion: a hang must end a test."""
@@ -52,7 +52,7 @@ async def running(
     api: LiveApi, controllers: tuple[Controller, ...] | None = None, clock: Clock | None = None
 ) -> AsyncIterator[None]:
     clock = clock or Clock()
-    manager = Manager(api, controllers or all_controllers(POOL), seed=1, now=clock.now)  # type: ignore[arg-type]
+    manager = Manager(api, controllers or all_controllers(POOL, root_ca=ROOT_CA), seed=1, now=clock.now)  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(manager.run()), tasks.create_task(kubelet(api))]
         yield

@@ -24,9 +24,9 @@ from fairway.controllers.cache import Cache
 from fairway.controllers.controller import Change, Controller
 from fairway.controllers.wiring import Ref, all_controllers
 from tests.controllers.objects import LONG_AGO, controlled_by, deployment, metadata, node, pod, replica_set, service
-from tests.controllers.simulation import POOL
+from tests.controllers.simulation import POOL, ROOT_CA
 
-BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL)}
+BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL, root_ca=ROOT_CA)}
 
 DEPLOYMENT = deployment(strategy={"type": "Recreate"})
 REPLICA_SET = replica_set(ownerReferences=[controlled_by(DEPLOYMENT)])

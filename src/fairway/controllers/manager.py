@@ -73,7 +73,8 @@ async def run_async(config: ManagerConfig) -> None:
     """
     credentials = load_kubeconfig(config.kubeconfig, context=config.context)
     async with Client(credentials, user_agent="fairway-controllers") as client:
-        await Manager(client, all_controllers(config.load_balancer_pools), seed=config.seed).run()
+        found = all_controllers(config.load_balancer_pools, root_ca=credentials.authority)
+        await Manager(client, found, seed=config.seed).run()
 
 
 async def _until_signalled(config: ManagerConfig) -> None:
