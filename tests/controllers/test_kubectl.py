@@ -23,3 +23,28 @@ async def test_every_namespace_has_its_service_account_and_the_clusters_certific
         await until(api, "/api/v1/namespaces/shop/serviceaccounts", lambda found: "default" in found)
         await until(api, "/api/v1/namespaces/shop/configmaps", lambda found: "kube-root-ca.crt" in found)
         assert (await api.kubectl("get", "sa", "-n", "shop", "--no-headers")).split()[0] == "default"
+
+
+async def test_a_namespace_goes_with_all_in_it_and_kubectl_waits_for_that(tmp_path: Path) -> None:
+    async with managed(tmp_path) as api:
+        await api.kubectl("create", "namespace", "shop")
+        await api.kubectl("create", "deployment", "web", "--image=nginx", "-n", "shop")
+        await api.kubectl("create", "service", "clusterip", "web", "--tcp=80", "-n", "shop")
+        await api.kubectl("create", "configmap", "held", "-n", "shop")
+        await api.kubectl("patch", "cm/held", "-n", "shop", "-p", '{"metadata":{"finalizers":["example.com/one"]}}')
+        await until(api, "/api/v1/namespaces/shop/pods", len)
+        await api.kubectl("delete", "namespace", "shop", "--wait=false")
+        message = "Some resources are remaining: configmaps. has 1 resource instances"
+        namespaces = await until(api, "/api/v1/namespaces", lambda found: message in str(found["shop"]["status"]))
+        assert namespaces["shop"]["status"]["phase"] == "Terminating"
+        assert message in await api.kubectl("describe", "namespace", "shop")
+        refused = await api.kubectl("create", "configmap", "late", "-n", "shop", ok=False)
+        assert "unable to create new content in namespace shop because it is being terminated" in refused
+        await api.kubectl("patch", "cm/held", "-n", "shop", "-p", '{"metadata":{"finalizers":null}}')
+        await until(api, "/api/v1/namespaces", lambda found: "shop" not in found)
+        for path in ("/api/v1/pods", "/api/v1/configmaps", "/apis/apps/v1/deployments", "/api/v1/endpoints"):
+            _, listed = await api.call("GET", path)
+            assert [one for one in listed["items"] if one["metadata"]["namespace"] == "shop"] == [], path
+        await api.kubectl("create", "namespace", "shop")
+        assert await api.kubectl("delete", "namespace", "shop") == 'namespace "shop" deleted\n'
+        assert 'namespaces "shop" not found' in await api.kubectl("get", "namespace", "shop", ok=False)
