@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.apiserver.serving import authority
 from tests.controllers.managed import managed, until
+
+MIRRORING = "endpointslicemirroring-controller.k8s.io"
+OUTSIDE = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: db
+spec:
+  ports:
+  - port: 5432
+---
+apiVersion: v1
+kind: Endpoints
+metadata:
+  name: db
+subsets:
+- addresses:
+  - ip: 172.18.0.9
+  - ip: fd00::9
+  ports:
+  - port: 5432
+"""
+BY_HAND = """\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: db-by-hand
+  labels:
+    kubernetes.io/service-name: db
+    endpointslice.kubernetes.io/managed-by: staff
+addressType: IPv4
+endpoints:
+- addresses: [172.18.0.10]
+ports:
+- name: ""
+  port: 5432
+"""
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
 # Namespaces
 
@@ -48,3 +87,38 @@ async def test_a_namespace_goes_with_all_in_it_and_kubectl_waits_for_that(tmp_pa
         await api.kubectl("create", "namespace", "shop")
         assert await api.kubectl("delete", "namespace", "shop") == 'namespace "shop" deleted\n'
         assert 'namespaces "shop" not found' in await api.kubectl("get", "namespace", "shop", ok=False)
+
+
+# Endpoints by hand
+
+
+async def test_endpoints_by_hand_are_mirrored_and_slices_by_hand_are_left_alone(tmp_path: Path) -> None:
+    def of_db(found: dict[str, Any]) -> list[str]:
+        """Managed by whom, with which addresses."""
+        told = (
+            (one["metadata"]["labels"], [address for each in one["endpoints"] for address in each["addresses"]])
+            for name, one in found.items()
+            if name.startswith("db")
+        )
+        return sorted(
+            f"{labels['endpointslice.kubernetes.io/managed-by']} {' '.join(addresses)}" for labels, addresses in told
+        )
+
+    by_hand = "staff 172.18.0.10"
+    async with managed(tmp_path) as api:
+        await api.kubectl("apply", "-f", "-", stdin=f"{OUTSIDE}---\n{BY_HAND}")
+        both = [f"{MIRRORING} 172.18.0.9", f"{MIRRORING} fd00::9", by_hand]
+        await until(api, SLICES, lambda found: of_db(found) == both)
+        await api.kubectl("apply", "-f", "-", stdin=OUTSIDE.replace("  - ip: fd00::9\n", ""))
+        await until(api, SLICES, lambda found: of_db(found) == [both[0], by_hand])
+        await api.kubectl("label", "endpoints", "db", "endpointslice.kubernetes.io/skip-mirror=true")
+        await until(api, SLICES, lambda found: of_db(found) == [by_hand])
+        await api.kubectl("label", "endpoints", "db", "endpointslice.kubernetes.io/skip-mirror-")
+        await until(api, SLICES, lambda found: of_db(found) == [both[0], by_hand])
+        await api.kubectl("patch", "svc", "db", "-p", '{"spec":{"selector":{"app":"db"}}}')
+        selecting = ["endpointslice-controller.k8s.io ", by_hand]
+        await until(api, SLICES, lambda found: of_db(found) == selecting)
+        await api.kubectl("delete", "svc", "db")
+        found = await until(api, SLICES, lambda found: of_db(found) == [by_hand])
+        assert found["db-by-hand"]["metadata"]["generation"] == 1, "nobody but its author has written it"
+        assert MIRRORING not in await api.kubectl("get", "endpointslices", "-A", "-o", "yaml")
