@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.apiserver.serving import authority
+from tests.apiserver.serving import Served, authority
 from tests.controllers.managed import managed, until
 
 MIRRORING = "endpointslicemirroring-controller.k8s.io"
@@ -57,8 +57,7 @@ async def test_every_namespace_has_its_service_account_and_the_clusters_certific
             await until(api, accounts, lambda found: "default" in found)
             found = await until(api, maps, lambda found: "kube-root-ca.crt" in found)
             assert found["kube-root-ca.crt"]["data"]["ca.crt"] == authority().certificate.decode()
-        said = await api.kubectl("delete", "sa/default", "cm/kube-root-ca.crt", "-n", "shop")
-        assert said == 'serviceaccount "default" deleted\nconfigmap "kube-root-ca.crt" deleted\n'
+        await api.kubectl("delete", "sa/default", "cm/kube-root-ca.crt", "-n", "shop")
         await until(api, "/api/v1/namespaces/shop/serviceaccounts", lambda found: "default" in found)
         await until(api, "/api/v1/namespaces/shop/configmaps", lambda found: "kube-root-ca.crt" in found)
         assert (await api.kubectl("get", "sa", "-n", "shop", "--no-headers")).split()[0] == "default"
@@ -122,3 +121,90 @@ async def test_endpoints_by_hand_are_mirrored_and_slices_by_hand_are_left_alone(
         found = await until(api, SLICES, lambda found: of_db(found) == [by_hand])
         assert found["db-by-hand"]["metadata"]["generation"] == 1, "nobody but its author has written it"
         assert MIRRORING not in await api.kubectl("get", "endpointslices", "-A", "-o", "yaml")
+
+
+# Rollouts, of no pods: there is no node to run them
+
+REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
+
+
+async def rollout(api: Served, *arguments: str, ok: bool = True) -> str:
+    """What kubectl says of a rollout of `web`; the controllers have seen it before this returns."""
+    said = await api.kubectl("rollout", arguments[0], "deployment/web", *arguments[1:], ok=ok)
+    await until(api, "/apis/apps/v1/namespaces/default/deployments", lambda found: is_seen(found["web"]))
+    return said
+
+
+def is_seen(deployment: dict[str, Any]) -> bool:
+    return bool(deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"])
+
+
+def revisions(replica_sets: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Cause of change by revision, as `rollout history` shows them."""
+    notes = [one["metadata"]["annotations"] for one in replica_sets.values()]
+    return {
+        one["deployment.kubernetes.io/revision"]: one.get("kubernetes.io/change-cause", "<none>")
+        for one in sorted(notes, key=lambda one: int(one["deployment.kubernetes.io/revision"]))
+    }
+
+
+async def change(api: Served, image: str, cause: str, known: dict[str, str]) -> None:
+    """Another image for `web`, and why; returns once the history is as expected."""
+    await api.kubectl("set", "image", "deployment/web", f"nginx={image}")
+    await until(api, REPLICA_SETS, lambda found: list(revisions(found)) == list(known))
+    await api.kubectl("annotate", "deployment/web", f"kubernetes.io/change-cause={cause}", "--overwrite")
+    await until(api, REPLICA_SETS, lambda found: revisions(found) == known)
+
+
+def history(*lines: str) -> list[str]:
+    return ["deployment.apps/web", "REVISION CHANGE-CAUSE", *lines]
+
+
+def words(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+async def test_a_rollout_is_undone_to_the_revision_before_and_to_any_other(tmp_path: Path) -> None:
+    async with managed(tmp_path) as api:
+        await api.kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=0")
+        assert words(await rollout(api, "status")) == ['deployment "web" successfully rolled out']
+        await change(api, "nginx:2", "two", {"1": "<none>", "2": "two"})
+        await change(api, "nginx:3", "three", {"1": "<none>", "2": "two", "3": "three"})
+        assert words(await rollout(api, "history")) == history("1 <none>", "2 two", "3 three")
+        second = await rollout(api, "history", "--revision=2")
+        assert "deployment.apps/web with revision #2\n" in second
+        assert [line for line in words(second) if line.startswith("Image:")] == ["Image: nginx:2"]
+        assert "unable to find the specified revision" in await rollout(api, "history", "--revision=9", ok=False)
+
+        assert await rollout(api, "undo") == "deployment.apps/web rolled back\n"
+        await until(api, REPLICA_SETS, lambda found: revisions(found) == {"1": "<none>", "3": "three", "4": "two"})
+        assert await rollout(api, "undo", "--to-revision=1") == "deployment.apps/web rolled back\n"
+        await until(api, REPLICA_SETS, lambda found: list(revisions(found)) == ["3", "4", "5"])
+        skipped = "deployment.apps/web skipped rollback (current template already matches revision 5)\n"
+        assert await rollout(api, "undo", "--to-revision=5") == skipped
+        image = "jsonpath={.spec.template.spec.containers[0].image}"
+        assert await api.kubectl("get", "deployment", "web", "-o", image) == "nginx:1"
+        assert "unable to find specified revision 2" in await rollout(api, "undo", "--to-revision=2", ok=False)
+        told = await rollout(api, "status", "--revision=3", ok=False)
+        assert "desired revision (3) is different from the running revision (5)" in told
+
+
+async def test_a_paused_rollout_waits_to_be_resumed_and_a_restart_is_a_revision(tmp_path: Path) -> None:
+    async with managed(tmp_path) as api:
+        await api.kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=0")
+        await until(api, REPLICA_SETS, lambda found: list(revisions(found)) == ["1"])
+        assert await rollout(api, "restart") == "deployment.apps/web restarted\n"
+        await until(api, REPLICA_SETS, lambda found: list(revisions(found)) == ["1", "2"])
+
+        assert await rollout(api, "pause") == "deployment.apps/web paused\n"
+        assert "is already paused" in await rollout(api, "pause", ok=False)
+        assert "you cannot rollback a paused deployment" in await rollout(api, "undo", ok=False)
+        assert "can't restart paused deployment" in await rollout(api, "restart", ok=False)
+        await api.kubectl("set", "image", "deployment/web", "nginx=nginx:2")
+        await api.kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=two")
+        assert words(await rollout(api, "history")) == history("1 <none>", "2 <none>")
+
+        assert await rollout(api, "resume") == "deployment.apps/web resumed\n"
+        assert "is not paused" in await rollout(api, "resume", ok=False)
+        await until(api, REPLICA_SETS, lambda found: revisions(found) == {"1": "<none>", "2": "<none>", "3": "two"})
+        assert words(await rollout(api, "status")) == ['deployment "web" successfully rolled out']
