@@ -122,7 +122,6 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v"}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "spec.volumes[0] (secret)"),
-        ({"initContainers": [container("i", restartPolicy="Always")]}, "spec.initContainers[0].restartPolicy"),
     ],
 )
 def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named: str) -> None:

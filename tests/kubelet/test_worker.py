@@ -81,6 +81,22 @@ async def test_a_pod_is_a_host_of_its_own_name_with_its_files(run_node: RunNode)
         assert spec.files["/etc/resolv.conf"].startswith("search default.svc.cluster.local svc.cluster.local")
 
 
+async def test_a_sidecar_runs_beside_the_others_and_ends_after_them(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    lasting = f"trap 'echo NAME ends >> {trace}; exit 0' TERM; echo NAME >> {trace}; while :; do sleep 0.01; done"
+    proxy = shell(lasting.replace("NAME", "proxy"), "proxy", restartPolicy="Always")
+    async with run_node() as node:
+        main = shell(lasting.replace("NAME", "main"), readinessProbe=exists(trace))
+        await node.apply(pod_object("web", main, initContainers=[proxy]))
+        await node.until(lambda: node.ready("web"))
+        assert [status["ready"] for status in node.status("web")["initContainerStatuses"]] == [True]
+
+        await node.apply(pod_object("web", main, initContainers=[proxy], deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+
+    assert trace.read_text() == "proxy\nmain\nmain ends\nproxy ends\n"
+
+
 async def test_a_name_that_another_host_has_gets_a_part_of_the_uid(run_node: RunNode) -> None:
     async with run_node() as node:
         await node.spawner.create_host(HostSpec(name="mypc", kind=HostKind.CLIENT, hostname="mypc"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from fairway.api.types import Key, Object
+from fairway.kubelet.times import parse_timestamp
 
 DEFAULT_GRACE_S = 30
 MAX_HOSTNAME = 63
@@ -77,7 +78,10 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container; ports maps the names of its ports to their numbers."""
+    """One container; ports maps the names of its ports to their numbers.
+
+    sidecar: a restartable init container (its own restartPolicy is Always, KEP-753), which runs beside the others.
+    """
 
     name: str
     image: str
@@ -89,6 +93,7 @@ class ContainerSpec:
     probes: Mapping[ProbeType, ProbeSpec] = field(default_factory=dict)
     stdin: bool = False
     tty: bool = False
+    sidecar: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,7 @@ class PodSpec:
     unenforced: what it asks for and gets without the effect, such as limits; it is started.
     grace_s: seconds between SIGTERM and SIGKILL when it is deleted.
     deletion_grace_s: None until it is being deleted; then the grace that the API server settled on.
+    deleted_at: the end of that grace, in seconds since the epoch; 0 until it is being deleted.
     """
 
     key: Key
@@ -132,10 +138,20 @@ class PodSpec:
     unsupported: tuple[str, ...] = ()
     unenforced: tuple[str, ...] = ()
     deletion_grace_s: int | None = None
+    deleted_at: float = 0.0
 
     @property
     def all_containers(self) -> tuple[ContainerSpec, ...]:
         return self.init_containers + self.containers
+
+    @property
+    def sidecars(self) -> tuple[ContainerSpec, ...]:
+        return tuple(container for container in self.init_containers if container.sidecar)
+
+    @property
+    def lasting_containers(self) -> tuple[ContainerSpec, ...]:
+        """Those that run side by side once the pod is initialized."""
+        return self.sidecars + self.containers
 
     def container(self, name: str) -> ContainerSpec | None:
         return next((container for container in self.all_containers if container.name == name), None)
@@ -153,7 +169,10 @@ def parse_pod(pod: Object) -> PodSpec:
         key=key,
         uid=metadata.get("uid") or "",
         containers=tuple(_container(item) for item in spec.get("containers") or ()),
-        init_containers=tuple(_container(item) for item in spec.get("initContainers") or ()),
+        init_containers=tuple(
+            replace(_container(item), sidecar=item.get("restartPolicy") == RestartPolicy.ALWAYS)
+            for item in spec.get("initContainers") or ()
+        ),
         restart_policy=RestartPolicy(spec.get("restartPolicy") or RestartPolicy.ALWAYS),
         grace_s=DEFAULT_GRACE_S if grace is None else int(grace),
         hostname=(spec.get("hostname") or key.name)[:MAX_HOSTNAME].rstrip("-."),
@@ -168,6 +187,7 @@ def parse_pod(pod: Object) -> PodSpec:
         unsupported=tuple(_unsupported(spec)),
         unenforced=tuple(_unenforced(spec)),
         deletion_grace_s=deletion_grace,
+        deleted_at=parse_timestamp(metadata.get("deletionTimestamp") or "", 0.0),
     )
 
 
@@ -264,8 +284,6 @@ def _unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
 
 def _unsupported_in_container(container: Mapping[str, Any], path: str) -> list[str]:
     found = [f"{path}.{name}" for name in ("envFrom", "lifecycle", "volumeDevices") if container.get(name)]
-    if path.startswith("spec.initContainers") and container.get("restartPolicy"):
-        found.append(f"{path}.restartPolicy")
     for index, port in enumerate(container.get("ports") or ()):
         if port.get("hostPort"):
             found.append(f"{path}.ports[{index}].hostPort")

@@ -275,10 +275,9 @@ class PodWorker:
     def _tell_back_off(self, name: str) -> None:
         record = self.record.of(name)
         spec = self.pod.container(name)
-        if spec is None or record.finished is None or self.pod.deletion_grace_s is not None:
+        if spec is None or record.finished is None or not lifecycle.will_restart(self.pod, self.record, spec):
             return
-        waits = lifecycle.back_off(spec, record).until(record.finished.finished_at) > self._tools.clock()
-        if waits and lifecycle.restarts(self.pod, spec, record.finished):
+        if lifecycle.back_off(spec, record).until(record.finished.finished_at) > self._tools.clock():
             where = f"{self.pod.key.name}_{self.pod.key.namespace}({self.pod.uid})"
             message = f"Back-off restarting failed container {name} in pod {where}"
             self._event(EventType.WARNING, "BackOff", message, name)
