@@ -206,3 +206,24 @@ def test_the_collector_watches_all_that_may_own_or_be_owned() -> None:
 
 def test_keys_that_compete_are_worked_on_one_at_a_time() -> None:
     assert {name for name, one in BY_NAME.items() if one.workers == 1} == {SCHEDULER, BALANCER}
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys"),
+    [
+        ({}, set()),
+        ({"affinity": {"nodeAffinity": {}}}, set()),
+        ({"affinity": {"podAffinity": {}, "podAntiAffinity": {"x": []}}}, {"w"}),
+        ({"topologySpreadConstraints": [{}]}, {"w"}),
+    ],
+)
+def test_only_a_pod_that_minds_its_company_waits_for_where_others_are(spec: dict[str, Any], keys: set[str]) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    waiting = pod("w", phase="Pending", spec=spec)
+    caches[PODS].observe(key_of(waiting), None, waiting)
+    placed, moved = pod("a", node="n1"), pod("a", node="n1", labels={"app": "db"})
+    for change in (
+        Change(resource=PODS, previous=placed, current=moved),
+        Change(resource=PODS, previous=pod("a"), current=placed),
+    ):
+        assert {key.name for key in BY_NAME[SCHEDULER].keys(change, caches)} - {"a"} == keys

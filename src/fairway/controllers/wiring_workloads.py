@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fairway.api.resources import (
     DEPLOYMENTS,
+    NAMESPACES,
     NODES,
     PODS,
     REPLICA_SETS,
@@ -21,6 +22,7 @@ from fairway.controllers.objects import (
     condition,
     controller_of,
     is_controlled_by,
+    is_terminating,
     labels,
     name,
     namespace,
@@ -30,6 +32,7 @@ from fairway.controllers.objects import (
     uid,
 )
 from fairway.controllers.pods import is_active, is_finished, node_of
+from fairway.controllers.scheduling import SchedulingView
 from fairway.controllers.writes import Write
 
 # Deployments
@@ -110,8 +113,12 @@ def _scheduler_keys(change: Change, caches: Caches) -> Iterator[Key]:
         elif pod is None or is_finished(pod):
             # Its host ports, and its place, are free.
             yield from _waiting_pods(caches)
+        elif node_of(pod) and change.differs(_company_facts):
+            yield from (key for key in _waiting_pods(caches) if scheduler.minds_company(caches[PODS][key]))
     elif change.resource == NODES and change.differs(_scheduling_facts):
         yield from _waiting_pods(caches)
+    elif change.resource == NAMESPACES and change.differs(labels):
+        yield from (key for key in _waiting_pods(caches) if scheduler.minds_company(caches[PODS][key]))
 
 
 def _waiting_pods(caches: Caches) -> Iterator[Key]:
@@ -120,19 +127,23 @@ def _waiting_pods(caches: Caches) -> Iterator[Key]:
 
 def _scheduling_facts(node: Object) -> object:
     ready = condition(node, "Ready") or {}
-    allocatable = status(node).get("allocatable") or {}
-    return labels(node), spec(node), ready.get("status"), allocatable.get("pods")
+    return labels(node), spec(node), ready.get("status"), status(node).get("allocatable")
+
+
+def _company_facts(pod: Object) -> object:
+    return node_of(pod), labels(pod), is_terminating(pod)
 
 
 def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
     pod = caches[PODS].get(key)
     if pod is None or not scheduler.is_waiting(pod):
         return []
-    view = scheduler.SchedulingView(
+    view = SchedulingView(
         pod=pod,
         nodes=list(caches[NODES].values()),
         bound=[one for one in caches[PODS].values() if node_of(one)],
         services=caches[SERVICES].in_namespace(key.namespace),
+        namespaces={name(one): labels(one) for one in caches[NAMESPACES].values()},
     )
     return scheduler.reconcile(view, attempt.now)
 
@@ -177,7 +188,7 @@ REPLICA_SET = Controller(
 
 SCHEDULER = Controller(
     name=scheduler.SCHEDULER_NAME,
-    watches=(PODS, NODES, SERVICES),
+    watches=(PODS, NODES, SERVICES, NAMESPACES),
     keys=_scheduler_keys,
     reconcile=_reconcile_pod,
     workers=1,
