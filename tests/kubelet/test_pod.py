@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from fairway.api.types import Key
+from fairway.api.types import Key, Object
 from fairway.kubelet.pod import (
     ContainerSpec,
     DnsConfig,
     EnvVar,
     ExecAction,
+    Hook,
     HostAlias,
     HttpGet,
     PodSpec,
     ProbeSpec,
     ProbeType,
     RestartPolicy,
+    Sleep,
     TcpSocket,
     parse_pod,
 )
@@ -131,12 +133,10 @@ def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, "spec.containers[0].envFrom"),
-        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
         ({"ports": [{"containerPort": 80, "hostPort": 80}]}, "spec.containers[0].ports[0].hostPort"),
         (
-            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
-            "spec.containers[0].env[0].valueFrom.secretKeyRef",
+            {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]},
+            "spec.containers[0].env[0].valueFrom.resourceFieldRef",
         ),
         ({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 3}}, "spec.containers[0].livenessProbe (grpc)"),
     ],
@@ -162,3 +162,17 @@ def test_what_has_no_effect_is_named_but_no_obstacle() -> None:
         "spec.containers[0].securityContext",
         "spec.containers[0].resources.limits",
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "hook"),
+    [
+        ({"exec": {"command": ["rm", "/x"]}}, ExecAction(command=("rm", "/x"))),
+        ({"httpGet": {"port": "http", "path": "/bye", "scheme": "HTTP"}}, HttpGet(port="http", path="/bye")),
+        ({"sleep": {"seconds": 3}}, Sleep(seconds=3)),
+    ],
+)
+def test_hooks_are_read(given: Object, hook: Hook) -> None:
+    spec = pod_spec(container(lifecycle={"postStart": given, "preStop": given})).containers[0]
+
+    assert (spec.post_start, spec.pre_stop) == (hook, hook)

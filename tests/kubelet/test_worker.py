@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fairway.api.types import Object
 from fairway.fabric.spawner import HostKind, HostSpec
 from tests.kubelet.conftest import RunNode
@@ -532,3 +534,94 @@ async def test_many_pods_cost_each_the_same_number_of_writes(run_node: RunNode) 
         assert {len(node.writes(f"p{index}")) for index in range(20)} <= {1, 2}
         assert len({node.status(f"p{index}")["podIP"] for index in range(20)}) == 20
         assert len(os.listdir("/proc/self/fd")) < 200
+
+
+# What it refers to.
+
+
+async def test_a_container_waits_for_its_config_map(run_node: RunNode, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    reference = {"name": "WHERE", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "where"}}}
+    web = shell("touch $WHERE; exec sleep infinity", env=[reference], readinessProbe=exists(up))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: "waiting" in node.state("web") and bool(node.events("Failed")))
+        waiting = {"reason": "CreateContainerConfigError", "message": 'configmap "settings" not found'}
+        await node.until(lambda: node.state("web") == {"waiting": waiting})
+        assert node.events("Failed") == ['Error: configmap "settings" not found']
+
+        metadata = {"name": "settings", "namespace": "default"}
+        await node.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"where": str(up)}})
+        await node.until(lambda: node.ready("web"))
+
+
+# Hooks.
+
+
+def hook(script: str) -> Object:
+    return {"exec": {"command": ["/bin/sh", "-c", script]}}
+
+
+async def test_a_container_is_probed_once_its_post_start_is_over(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    probe = {"exec": {"command": ["/bin/sh", "-c", f"echo probe >> {trace}"]}, "periodSeconds": 1}
+    web = container(lifecycle={"postStart": hook(f"sleep 0.1; echo hook >> {trace}")}, readinessProbe=probe)
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+
+    assert trace.read_text().splitlines()[:2] == ["hook", "probe"]
+
+
+async def test_a_failed_post_start_ends_the_container(run_node: RunNode) -> None:
+    web = shell("trap 'exit 3' TERM; while :; do sleep 0.01; done", lifecycle={"postStart": hook("sleep 0.1; false")})
+    async with run_node() as node:
+        await node.apply(pod_object("web", web, restartPolicy="Never"))
+        await node.until(lambda: node.status("web").get("phase") == "Failed")
+
+        assert node.state("web")["terminated"]["exitCode"] == 3
+        await node.until_events("FailedPostStartHook", ["PostStartHook failed"])
+        await node.until_events("Killing", ["FailedPostStartHook"])
+
+
+async def test_pre_stop_comes_before_sigterm(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    script = f"trap 'echo term >> {trace}; exit 0' TERM; echo up >> {trace}; while :; do sleep 0.01; done"
+    hooks = {"preStop": hook(f"sleep 0.1; echo hook >> {trace}; false")}
+    web = shell(script, lifecycle=hooks, readinessProbe=exists(trace))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.until_events("FailedPreStopHook", ["PreStopHook failed"])
+
+    assert trace.read_text() == "up\nhook\nterm\n"
+
+
+async def test_pre_stop_takes_no_longer_than_the_grace(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    script = f"trap 'echo term >> {trace}; exit 0' TERM; echo up >> {trace}; while :; do sleep 0.01; done"
+    web = shell(script, lifecycle={"preStop": {"sleep": {"seconds": 3600}}}, readinessProbe=exists(trace))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=1))
+        await node.until(lambda: node.pod("web") is None)
+
+    assert trace.read_text() == "up\nterm\n"
+
+
+@pytest.mark.parametrize(("answered", "events"), [(True, []), (False, ["PreStopHook failed"])])
+async def test_a_hook_over_http_fails_when_nobody_answers(run_node: RunNode, answered: bool, events: list[str]) -> None:
+    port = free_port()
+    get = {"port": port, "path": "/", "scheme": "HTTP"}
+    hooks = {"preStop": {"httpGet": get if answered else {**get, "port": free_port()}}}
+    probe = {"httpGet": get, "periodSeconds": 1}
+    web = container("web", "traefik/whoami", args=["--port", str(port)], readinessProbe=probe, lifecycle=hooks)
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.until_events("FailedPreStopHook", events)

@@ -53,7 +53,7 @@ class ContainerRecord:
 
     state: a Terminated stays here until the next run; last: the run before this one.
     started: its startup probe has passed, or it has none. ready: its readiness probe says so, or it has none.
-    spec: what it was started from, to see that the pod's spec changed.
+    spec: what it was started from, to see that the pod's spec changed. retry_at: before that it is not tried again.
     """
 
     state: Waiting | Running | Terminated = CREATING
@@ -64,6 +64,7 @@ class ContainerRecord:
     started: bool = False
     ready: bool = False
     spec: ContainerSpec | None = None
+    retry_at: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -215,10 +216,10 @@ def start_at(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) ->
         return 0.0 if changed else None
     finished = record.finished
     if finished is None:
-        return 0.0
+        return record.retry_at
     if not restarts(pod, container, finished):
         return None
-    return back_off(container, record).until(finished.finished_at)
+    return max(record.retry_at, back_off(container, record).until(finished.finished_at))
 
 
 def back_off(container: ContainerSpec, record: ContainerRecord) -> Backoff:
@@ -361,6 +362,7 @@ def container_started(record: ContainerRecord, spec: ContainerSpec, container_id
         started=False,
         ready=False,
         spec=spec,
+        retry_at=0.0,
     )
 
 
@@ -398,9 +400,12 @@ def container_failed_to_start(
     return replace(begun, state=end)
 
 
-def container_waits(record: ContainerRecord, spec: ContainerSpec, waiting: Waiting) -> ContainerRecord:
+def container_waits(
+    record: ContainerRecord, spec: ContainerSpec, waiting: Waiting, *, retry_at: float = 0.0
+) -> ContainerRecord:
     """It cannot be started for now, for a reason that is not its own crash."""
-    return replace(record, state=waiting, last=record.finished or record.last, spec=spec, started=False, ready=False)
+    last = record.finished or record.last
+    return replace(record, state=waiting, last=last, spec=spec, started=False, ready=False, retry_at=retry_at)
 
 
 def back_off_message(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) -> str:

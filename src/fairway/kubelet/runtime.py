@@ -18,7 +18,7 @@ from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
 from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
 from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
-from fairway.kubelet.environment import container_environment, expanded_argv
+from fairway.kubelet.environment import Sources, container_environment, expanded_argv
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import ContainerLog, PodLogs
@@ -221,9 +221,22 @@ class Runtime:
         self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
 
     async def start(
-        self, pod: PodSpec, obj: Object, sandbox: Sandbox, container: ContainerSpec, image: Image, run: int
+        self,
+        pod: PodSpec,
+        obj: Object,
+        sandbox: Sandbox,
+        container: ContainerSpec,
+        image: Image,
+        *,
+        run: int,
+        sources: Sources,
     ) -> Container:
-        """Start a container; run: 0 for its first, then counted up. Raises StartError, or Retry to be tried again."""
+        """Start a container.
+
+        run: 0 for its first, then counted up. sources: those of its environment that are there.
+
+        Raises StartError; ConfigError for a source that is not there, or Retry, to be tried again.
+        """
         env = container_environment(
             container,
             pod,
@@ -232,6 +245,7 @@ class Runtime:
             image_env=image.env,
             pod_ips=[str(address) for address in sandbox.addresses],
             host_ips=[str(address) for address in self._node_addresses],
+            sources=sources,
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir
