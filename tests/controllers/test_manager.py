@@ -127,6 +127,29 @@ async def test_an_event_that_repeats_is_counted(api: LiveApi) -> None:
         )
 
 
+async def test_an_event_that_has_expired_is_told_anew(api: LiveApi) -> None:
+    refusals = iter([ApiError(403, "Forbidden", "exceeded quota")] * 2)
+
+    def refuse(verb: str, resource: Any, body: Any) -> ApiError | None:
+        if (verb, resource) != ("create", PODS):
+            return None
+        error = next(refusals, None)
+        for key in [key for key, event in api[EVENTS].items() if event["type"] == "Warning"]:
+            api.remove(EVENTS, key)
+            expired.append(key)
+        return error
+
+    expired: list[Key] = []
+    api.refuse = refuse
+    async with running(api):
+        api.put(DEPLOYMENTS, deployment(replicas=1))
+        await until(api, lambda: available(api) == 1)
+        await until(api, lambda: any(event["reason"] == "SuccessfulCreate" for event in api[EVENTS].values()))
+    assert expired
+    told = [current for previous, current in api.events[EVENTS] if previous is None and current is not None]
+    assert [one["count"] for one in told if one["type"] == "Warning"] == [1, 1]
+
+
 async def test_events_that_cannot_be_written_hold_nothing_up(api: LiveApi) -> None:
     broken = ApiError(500, "InternalError", "no events today")
     api.refuse = lambda verb, resource, body: broken if resource == EVENTS else None
