@@ -2,8 +2,9 @@
 
 Pure: `deployment`, `replicaset`, `scheduler` (with `node_filters` and `node_scores`), `endpointslice`,
 `endpointslice_mirroring`, `endpoints`, `loadbalancer`, `namespaces`, `garbage` decide; a `controller` is one of them
-`endpointslice_mirroring`, `endpoints`, `loadbalancer`, `namespaces`, `garbage` decide; a `controller` is one of them
-with its `wiring`: which change gives it what to do, and its view of the `cache`s; `queue` orders the work, `events` makes
+with its `wiring`: which change gives it what to do, and its view of the `cache`s; `queue` orders the work, `events`
+makes Events. Shell: `manager` watches and runs workers, `writer` performs their writes. They speak only the Kubernetes
+API.
 """
 
 from fairway.controllers.manager import ManagerConfig, run, run_async
