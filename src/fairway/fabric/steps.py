@@ -302,6 +302,11 @@ def _root_steps(topology: Topology) -> tuple[NetworkStep, ...]:
     )
 
 
+def bridge_ports(topology: Topology) -> dict[str, str]:
+    """The bridge's port to each machine, by the machine's name."""
+    return {machine.name: _veth(index, machine).name for index, machine in enumerate(topology.machines)}
+
+
 def _veth(index: int, machine: NodeSpec | ClientSpec) -> AddVeth:
     return AddVeth(
         name=f"veth{index}", bridge=BRIDGE, peer=UPLINK, peer_host=machine.name, peer_mac=mac_of(machine.address)
