@@ -21,11 +21,13 @@ from fairway.apiserver.config import ServerConfig
 from fairway.base.addresses import parse_address
 from fairway.base.errors import FairwayError
 from fairway.cluster.credentials import authority_path, certificate_paths, component_kubeconfig
+from fairway.cluster.fault import keeper
 from fairway.cluster.scenario import API_PORT, CONTROL_PLANE_LABELS, CONTROL_PLANE_TAINT, Scenario
 from fairway.cluster.state import LabState
 from fairway.controllers import ManagerConfig
 from fairway.controllers.address_pool import AddressPool
 from fairway.fabric.init import Program, ServiceSpec
+from fairway.fabric.steps import bridge_ports
 from fairway.fabric.topology import NodeRole, NodeSpec
 from fairway.kubelet import kubelet
 from fairway.kubelet.config import KubeletConfig, Taint
@@ -66,7 +68,22 @@ def services(state: LabState, scenario: Scenario, listener: socket.socket) -> li
                     log=state.logs / f"{program}-{node.name}.log",
                 )
             )
-    return specs
+    return [*specs, _keeper_of_faults(state, scenario)]
+
+
+def _keeper_of_faults(state: LabState, scenario: Scenario) -> ServiceSpec:
+    return ServiceSpec(
+        name="faults",
+        host="",
+        program="faults",
+        config={
+            "socket": state.socket,
+            "faults": state.faults,
+            "file": state.folder / "faults.json",
+            "ports": bridge_ports(scenario.topology),
+        },
+        log=state.logs / "faults.log",
+    )
 
 
 def _run_control_plane(config: Mapping[str, Any]) -> int:
@@ -115,6 +132,7 @@ PROGRAMS: Mapping[str, Program] = {
     "control-plane": _run_control_plane,
     "kubelet": _run_kubelet,
     "kube-proxy": _run_agent,
+    "faults": keeper.run,
 }
 """By the name a ServiceSpec calls them."""
 
