@@ -23,7 +23,7 @@ from fairway.kubelet.pod import (
     TcpSocket,
     parse_pod,
 )
-from tests.kubelet.objects import container, pod_object, pod_spec
+from tests.kubelet.objects import NODE, container, pod_object, pod_spec
 
 
 def test_a_bare_pod_has_the_defaults() -> None:
@@ -34,6 +34,7 @@ def test_a_bare_pod_has_the_defaults() -> None:
         restart_policy=RestartPolicy.ALWAYS,
         grace_s=30,
         hostname="web",
+        node_name=NODE,
     )
 
 
@@ -99,6 +100,7 @@ def test_everything_a_pod_may_ask_for_is_read() -> None:
         subdomain="shop",
         host_aliases=(HostAlias(address="10.1.1.1", names=("db",)),),
         dns=DnsConfig(policy="None", nameservers=("10.0.0.10",), searches=("x",), options=("ndots:2", "edns0")),
+        node_name=NODE,
         readiness_gates=("example.com/lb",),
         service_links=False,
     )
@@ -117,7 +119,6 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"hostNetwork": True}, "spec.hostNetwork"),
         ({"hostPID": True}, "spec.hostPID"),
         ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
         ({"activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
@@ -176,3 +177,15 @@ def test_hooks_are_read(given: Object, hook: Hook) -> None:
     spec = pod_spec(container(lifecycle={"postStart": given, "preStop": given})).containers[0]
 
     assert (spec.post_start, spec.pre_stop) == (hook, hook)
+
+
+def test_a_pod_on_the_nodes_network_has_the_nodes_name_resolver_and_ports() -> None:
+    spec = pod_spec(container(ports=[{"containerPort": 80, "hostPort": 80}]), hostNetwork=True, hostname="own")
+
+    assert (spec.host_network, spec.hostname, spec.node_name) == (True, NODE, NODE)
+    assert spec.dns.policy == "Default"
+    assert spec.unsupported == ()
+
+
+def test_a_pod_on_the_nodes_network_may_ask_for_the_clusters_dns() -> None:
+    assert pod_spec(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet").dns.policy == "ClusterFirstWithHostNet"

@@ -12,7 +12,7 @@ import pytest
 from fairway.api.types import Object
 from fairway.fabric.spawner import HostKind, HostSpec
 from tests.kubelet.conftest import RunNode
-from tests.kubelet.objects import ECHO, NODE_IP, container, pod_object, service
+from tests.kubelet.objects import ECHO, NODE, NODE_IP, container, pod_object, service
 from tests.watch.fake_api import raw
 
 FOREVER = ["sleep", "infinity"]
@@ -97,6 +97,24 @@ async def test_a_sidecar_runs_beside_the_others_and_ends_after_them(run_node: Ru
         await node.until(lambda: node.pod("web") is None)
 
     assert trace.read_text() == "proxy\nmain\nmain ends\nproxy ends\n"
+
+
+async def test_a_pod_on_the_nodes_network_is_within_the_node_and_takes_no_address(run_node: RunNode) -> None:
+    async with run_node() as node:
+        await node.apply(pod_object("web", hostNetwork=True))
+        await node.until(lambda: node.ready("web"))
+
+        spec = node.spawner.specs["web"]
+        assert (spec.within, spec.hostname) == (NODE, NODE)
+        assert spec.files["/etc/hosts"].startswith("# Kubernetes-managed hosts file (host network).\n")
+        assert [write["podIPs"] for write in node.writes("web")] == [[{"ip": NODE_IP}]] * 2
+        assert node.network.attached == {}
+
+        await node.apply(pod_object("web", hostNetwork=True, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.apply(pod_object("other"))
+        await node.until(lambda: node.ready("other"))
+        assert node.status("other")["podIP"] == "127.9.1.2"
 
 
 async def test_a_name_that_another_host_has_gets_a_part_of_the_uid(run_node: RunNode) -> None:
@@ -198,10 +216,10 @@ async def test_an_image_that_is_corrected_starts(run_node: RunNode) -> None:
 async def test_what_the_lab_lacks_is_named_and_the_pod_waits(run_node: RunNode) -> None:
     async with run_node() as node:
         volumes = [{"name": "config", "configMap": {"name": "c"}}]
-        await node.apply(pod_object("web", hostNetwork=True, volumes=volumes))
+        await node.apply(pod_object("web", hostPID=True, volumes=volumes))
         await node.until(lambda: bool(node.events("Unsupported")) and bool(node.state("web")))
 
-        text = "this lab does not offer: spec.hostNetwork, spec.volumes[0] (configMap); remove it from the pod"
+        text = "this lab does not offer: spec.hostPID, spec.volumes[0] (configMap); remove it from the pod"
         await node.until_events("Unsupported", [text])
         assert node.state("web") == {"waiting": {"reason": "CreateContainerConfigError", "message": text}}
         assert node.spawner.specs == {}

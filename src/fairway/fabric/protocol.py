@@ -51,6 +51,7 @@ class HostSpec:
     read_only: the machine's own files cannot be written in it, only /run, /tmp and /dev/shm.
     owner: free text that comes back in its HostRecord, so that whoever made it can tell it.
     tied: the host is removed when the connection that created it closes.
+    within: a host whose network and name it shares, "" for none; then it ends no later than that one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class HostSpec:
     read_only: bool = False
     owner: str = ""
     tied: bool = False
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

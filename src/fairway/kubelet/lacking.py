@@ -7,7 +7,7 @@ from typing import Any
 
 HANDLERS = ("httpGet", "tcpSocket", "exec")
 """Of a probe."""
-_UNSUPPORTED_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "setHostnameAsFQDN")
+_UNSUPPORTED_FLAGS = ("hostPID", "hostIPC", "shareProcessNamespace", "setHostnameAsFQDN")
 _UNSUPPORTED_FIELDS = ("activeDeadlineSeconds", "runtimeClassName", "ephemeralContainers", "resourceClaims")
 _VALUE_SOURCES = ("fieldRef", "configMapKeyRef", "secretKeyRef")
 _TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
@@ -24,14 +24,15 @@ def unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
             found.append(f"spec.volumes[{index}] ({kind})")
     for field_name in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(field_name) or ()):
-            found += _unsupported_in_container(container, f"spec.{field_name}[{index}]")
+            here = f"spec.{field_name}[{index}]"
+            found += _unsupported_in_container(container, here, host_network=bool(spec.get("hostNetwork")))
     return found
 
 
-def _unsupported_in_container(container: Mapping[str, Any], path: str) -> list[str]:
+def _unsupported_in_container(container: Mapping[str, Any], path: str, *, host_network: bool) -> list[str]:
     found = [f"{path}.{name}" for name in ("volumeDevices",) if container.get(name)]
     for index, port in enumerate(container.get("ports") or ()):
-        if port.get("hostPort"):
+        if port.get("hostPort") and not host_network:
             found.append(f"{path}.ports[{index}].hostPort")
     for index, variable in enumerate(container.get("env") or ()):
         source = variable.get("valueFrom") or {}

@@ -160,6 +160,7 @@ class PodSpec:
 
     unsupported: what it asks for and the lab lacks, as one clause each; such a pod is not started.
     unenforced: what it asks for and gets without the effect, such as limits; it is started.
+    hostname: of a pod on the node's network the node's name.
     grace_s: seconds between SIGTERM and SIGKILL when it is deleted.
     deletion_grace_s: None until it is being deleted; then the grace that the API server settled on.
     deleted_at: the end of that grace, in seconds since the epoch; 0 until it is being deleted.
@@ -175,6 +176,8 @@ class PodSpec:
     subdomain: str = ""
     host_aliases: tuple[HostAlias, ...] = ()
     dns: DnsConfig = DnsConfig()
+    node_name: str = ""
+    host_network: bool = False
     readiness_gates: tuple[str, ...] = ()
     service_links: bool = True
     unsupported: tuple[str, ...] = ()
@@ -217,13 +220,15 @@ def parse_pod(pod: Object) -> PodSpec:
         ),
         restart_policy=RestartPolicy(spec.get("restartPolicy") or RestartPolicy.ALWAYS),
         grace_s=DEFAULT_GRACE_S if grace is None else int(grace),
-        hostname=(spec.get("hostname") or key.name)[:MAX_HOSTNAME].rstrip("-."),
+        hostname=_hostname(key, spec),
         subdomain=spec.get("subdomain") or "",
         host_aliases=tuple(
             HostAlias(address=alias["ip"], names=tuple(alias.get("hostnames") or ()))
             for alias in spec.get("hostAliases") or ()
         ),
         dns=_dns(spec),
+        node_name=spec.get("nodeName") or "",
+        host_network=bool(spec.get("hostNetwork")),
         readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         service_links=spec.get("enableServiceLinks") is not False,
         unsupported=tuple(unsupported(spec)),
@@ -326,10 +331,19 @@ def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
     )
 
 
+def _hostname(key: Key, spec: Mapping[str, Any]) -> str:
+    if spec.get("hostNetwork"):
+        return str(spec.get("nodeName") or key.name)
+    return str(spec.get("hostname") or key.name)[:MAX_HOSTNAME].rstrip("-.")
+
+
 def _dns(spec: Mapping[str, Any]) -> DnsConfig:
     config = spec.get("dnsConfig") or {}
+    policy = spec.get("dnsPolicy") or "ClusterFirst"
+    if spec.get("hostNetwork") and policy == "ClusterFirst":
+        policy = "Default"  # `pkg/kubelet/network/dns/dns.go` getPodDNSType
     return DnsConfig(
-        policy=spec.get("dnsPolicy") or "ClusterFirst",
+        policy=policy,
         nameservers=tuple(config.get("nameservers") or ()),
         searches=tuple(config.get("searches") or ()),
         options=tuple(

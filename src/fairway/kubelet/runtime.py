@@ -17,7 +17,7 @@ from fairway.base.errors import Refused, Retry
 from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
 from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
-from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
+from fairway.kubelet.dns import ClusterDns, hosts_file, node_hosts_file, resolv_conf
 from fairway.kubelet.environment import Sources, container_environment, expanded_argv
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
@@ -83,7 +83,10 @@ class StartError(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A pod's namespaces. host: its name among the lab's hosts. addresses: the primary one first."""
+    """A pod's namespaces.
+
+    host: its name among the lab's hosts. addresses: the primary one first; on the node's network the node's.
+    """
 
     host: str
     pid: int
@@ -170,8 +173,11 @@ class Runtime:
         self._services = services
 
     async def create_sandbox(self, pod: PodSpec) -> Sandbox:
-        """Namespaces, files and link. Raises FairwayError with nothing left behind."""
+        """Namespaces, files and link; on the node's network, files alone. Raises FairwayError, nothing left behind."""
         owner = f"{pod.key}/{pod.uid}"
+        if pod.host_network:
+            host = await self._create_host(pod, self._node_addresses, owner)
+            return Sandbox(host=host.name, pid=host.pid, addresses=self._node_addresses, uid=pod.uid)
         links = self._addresses.allocate(owner)
         addresses = tuple(link.ip for link in links)
         try:
@@ -189,8 +195,11 @@ class Runtime:
     async def _create_host(self, pod: PodSpec, addresses: Sequence[IPAddress], owner: str) -> HostRecord:
         """Under the pod's own name, so that a person can say it; with a part of the uid when another has that name."""
         node_resolv_conf = _read_or_empty(Path("/etc/resolv.conf"))
+        hosts = hosts_file(pod, map(str, addresses), domain=self._dns.domain)
+        if pod.host_network:
+            hosts = node_hosts_file(pod, _read_or_empty(Path("/etc/hosts")))
         files = {
-            "/etc/hosts": hosts_file(pod, map(str, addresses), domain=self._dns.domain),
+            "/etc/hosts": hosts,
             "/etc/resolv.conf": resolv_conf(pod, self._dns, node_resolv_conf),
         }
 
@@ -204,6 +213,7 @@ class Runtime:
                 read_only=True,
                 owner=owner,
                 tied=True,
+                within=pod.node_name if pod.host_network else "",
             )
 
         try:
@@ -213,12 +223,14 @@ class Runtime:
 
     async def remove_sandbox(self, pod: PodSpec, sandbox: Sandbox) -> None:
         """Everything in it ends. Repeating it is no error."""
-        await self._network.detach(pod.key)
+        if not pod.host_network:
+            await self._network.detach(pod.key)
         try:
             await self._spawner.remove_host(sandbox.host)
         except Refused:  # it is gone already
             pass
-        self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
+        if not pod.host_network:
+            self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
 
     async def start(
         self,

@@ -101,8 +101,8 @@ def build_status(
         "startTime": timestamp(record.started_at),
         "qosClass": qos,
     }
-    if record.addresses:
-        status |= {"podIP": record.addresses[0], "podIPs": [{"ip": address} for address in record.addresses]}
+    if addresses := record.addresses or (host_ips if pod.host_network else ()):
+        status |= {"podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}
     if pod.init_containers:
         status["initContainerStatuses"] = [
             container_status(pod, container, record, catalogue, init=True) for container in pod.init_containers
