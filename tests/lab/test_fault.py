@@ -104,6 +104,32 @@ def test_a_fault_is_seen_in_calls_and_undone(victim: User, fault: str, during: s
     assert called(victim, port) == [ANSWERED] * CALLS
 
 
+def test_a_delay_is_in_every_round_trip_and_loses_nothing(victim: User) -> None:
+    """The answer is a large one, sent in segments that are cut after the delay; a held frame never comes early."""
+    serve = (
+        "import socket; s = socket.create_server(('', 7999)); print('up', flush=True); "
+        "s.accept()[0].sendall(b'x' * 8 ** 8)"
+    )
+    call = (
+        "import socket, time; start = time.monotonic(); "
+        "s = socket.create_connection(('172.18.0.5', 7999)); seconds = time.monotonic() - start; "
+        "print(seconds >= 0.1, sum(iter(lambda: len(s.recv(1 << 20)), 0)) == 8 ** 8)"
+    )
+    server = victim.start("exec", WORKER, "--", "python3", "-c", serve)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        told = victim.fairway("fault", "delay", WORKER, "50ms", "-o", "json").json()
+        assert (told["kind"], told["milliseconds"]) == ("delay", 50)
+        assert victim.fairway("exec", "mypc", "--", "python3", "-c", call).out == "True True\n"
+        assert calls(victim) == [ANSWERED] * CALLS
+        assert victim.fairway("fault", "undo", str(told["id"])).code == 0
+        assert calls(victim) == [ANSWERED] * CALLS
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_a_pod_that_is_mute_is_an_endpoint_that_nobody_answers_at(victim: User) -> None:
     pods = kubectl(victim, "get", "pods", "-l", "app=deploy-websrv", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert len(pods) == 3
@@ -173,6 +199,7 @@ def test_a_restart_starts_what_it_kills(victim: User) -> None:
         ("cut nobody", 1, "'nobody' is no node, client or pod of this lab"),
         ("kill node mypc", 1, "'mypc' is no node of this lab"),
         ("loss myk8s-worker 0%", 2, "'0%' is no share of packets: a whole number of per cent, 1 to 100"),
+        ("delay myk8s-worker 5s", 2, "'5s' is no delay: a whole number of milliseconds, 1 to 10000"),
         ("cut myk8s-worker --for 0", 2, "0.0 is not in the range"),
         ("kill agent", 2, "agent: of which node?"),
         ("kill apiserver myk8s-worker", 2, "apiserver takes no name"),

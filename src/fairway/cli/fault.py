@@ -12,6 +12,7 @@ from fairway.cli.options import DEFAULT_LAB, lab_name, output, own_command, prin
 from fairway.cli.status import faults_table
 from fairway.cluster.fault import ask
 from fairway.cluster.fault.model import Kind, Told, Wanted, What
+from fairway.cluster.fault.plan import LONGEST_DELAY_MS
 from fairway.cluster.report import fault_json
 from fairway.cluster.state import LabState
 
@@ -99,6 +100,15 @@ def loss(name: str, host: str, share: str, for_s: float | None, output: str) -> 
 
 
 @fault.command()
+@click.argument("host")
+@click.argument("time")
+@_planting
+def delay(name: str, host: str, time: str, for_s: float | None, output: str) -> None:
+    """Hold every frame on the link of HOST, a node or client, for TIME (1 to 10000 ms), each way."""
+    _plant(name, Wanted(kind=Kind.DELAY, what=What.HOST, name=host, milliseconds=_milliseconds(time)), for_s, output)
+
+
+@fault.command()
 @click.argument("pod")
 @_planting
 def mute(name: str, pod: str, for_s: float | None, output: str) -> None:
@@ -151,6 +161,13 @@ def _percent(share: str) -> int:
     text = share.removesuffix("%")
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100):
         raise click.UsageError(f"{share!r} is no share of packets: a whole number of per cent, 1 to 100")
+    return int(text)
+
+
+def _milliseconds(time: str) -> int:
+    text = time.removesuffix("ms")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LONGEST_DELAY_MS):
+        raise click.UsageError(f"{time!r} is no delay: a whole number of milliseconds, 1 to {LONGEST_DELAY_MS}")
     return int(text)
 
 

@@ -90,6 +90,7 @@ def fault_json(fault: Told) -> dict[str, Any]:
         "what": fault.wanted.what.value,
         "target": fault.wanted.name,
         "percent": fault.wanted.percent or None,
+        "milliseconds": fault.wanted.milliseconds or None,
         "since": fault.since,
         "left": round(fault.left, 3) if fault.left is not None else None,
     }

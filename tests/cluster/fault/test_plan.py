@@ -6,6 +6,7 @@ import pytest
 
 from fairway.base.errors import Refused
 from fairway.cluster.fault.model import (
+    Delay,
     End,
     Fault,
     Hold,
@@ -51,6 +52,8 @@ def wanted(line: str) -> Wanted:
             return Wanted(kind=Kind(kind), what=What(words[0]), name="".join(words[1:]))
         case Kind.LOSS:
             return Wanted(kind=Kind.LOSS, what=What.HOST, name=words[0], percent=int(words[1].rstrip("%")))
+        case Kind.DELAY:
+            return Wanted(kind=Kind.DELAY, what=What.HOST, name=words[0], milliseconds=int(words[1].removesuffix("ms")))
         case Kind.MUTE:
             return Wanted(kind=Kind.MUTE, what=What.POD, name=words[0])
         case Kind.CUT:
@@ -75,6 +78,8 @@ def wanted(line: str) -> Wanted:
         ("cut echo", [LoseInHost("default/echo", 100)]),
         ("loss w2 5%", [LoseAtPort("veth2", 5)]),
         ("loss other/web 5%", [LoseInHost("other/web", 5)]),
+        ("delay w2 50ms", [Delay("veth2", 50)]),
+        ("delay mypc 50ms", [Delay("veth3", 50)]),
         ("mute default/web", [Stop("default/web")]),
     ],
 )
@@ -94,6 +99,9 @@ def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
         ("mute x/echo", "'x/echo' is no pod of this lab"),
         ("loss w1 0%", "a share of packets is 1 to 100 per cent"),
         ("loss w1 101%", "a share of packets is 1 to 100 per cent"),
+        ("delay echo 50ms", "'echo' is no node or client of this lab; there are: cp, w1, w2, mypc"),
+        ("delay w1 0ms", "a delay is 1 to 10000 ms"),
+        ("delay w1 10001ms", "a delay is 1 to 10000 ms"),
         ("kill pod web", "a fault of kind kill is not for a target of kind pod"),
     ],
 )
@@ -113,6 +121,7 @@ def test_a_name_that_is_none_is_refused(line: str, why: str) -> None:
         ("kill node cp", "pause apiserver", "program control-plane"),
         ("cut w1", "loss w1 5%", "the link of w1"),
         ("cut w1", "pause node w1", "the link of w1"),
+        ("delay w1 50ms", "loss w1 5%", "the link of w1"),
         ("pause node w1", "mute echo", "the processes of pod default/echo"),
         ("cut echo", "kill node w1", "the link of default/echo"),
         ("mute echo", "mute default/echo", "the processes of pod default/echo"),
@@ -145,7 +154,12 @@ def test_others_go_together(first: str, second: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [("cut echo", "cut default/echo"), ("loss w1 5%", "loss w1 5%"), ("kill apiserver", "kill apiserver")],
+    [
+        ("cut echo", "cut default/echo"),
+        ("loss w1 5%", "loss w1 5%"),
+        ("delay w1 5ms", "delay w1 5ms"),
+        ("kill apiserver", "kill apiserver"),
+    ],
 )
 def test_a_fault_is_told_by_the_full_name(line: str, told: str) -> None:
     assert str(plan(wanted(line), WORLD).wanted) == told

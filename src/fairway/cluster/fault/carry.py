@@ -8,12 +8,13 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import if_nameindex
 
 from fairway.base.errors import FairwayError, Refused
-from fairway.cluster.fault.model import End, Hold, LoseAtPort, LoseInHost, Step, Stop, StopProgram, Unplug
+from fairway.cluster.fault.delay import Wire
+from fairway.cluster.fault.model import Delay, End, Hold, LoseAtPort, LoseInHost, Step, Stop, StopProgram, Unplug
 from fairway.cluster.fault.plan import Pod, World
 from fairway.cluster.fault.rules import NFPROTO_BRIDGE, NFPROTO_INET, lossy, mended
 from fairway.cluster.hosts import pod_name
@@ -34,10 +35,11 @@ _ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """socket: of the lab's first process. ports: the bridge's port to each machine."""
+    """socket: of the lab's first process. ports: the bridge's port to each machine. wires: of faults that delay."""
 
     socket: Path
     ports: dict[str, str]
+    wires: dict[int, Wire] = field(default_factory=dict)
 
     def world(self) -> World:
         """The lab as it is now. Raises Refused or Retry where its first process does not answer."""
@@ -65,6 +67,12 @@ class Carrier:
                 raise Refused(f"the fault cannot be planted: {error}") from error
             raise
 
+    def resume(self, steps: Sequence[Step], number: int) -> None:
+        """Do anew what ended with an earlier keeper: all else lasts by itself."""
+        for step in steps:
+            if isinstance(step, Delay):
+                self._carry(step, number, back=False)
+
     def undo(self, steps: Sequence[Step], number: int) -> None:
         """The last first. What cannot be undone, as that of a pod that is gone, is logged."""
         for step in reversed(steps):
@@ -89,6 +97,13 @@ class Carrier:
                     routes.exchange([set_link(port, up=back)])
             case LoseAtPort(port=port, percent=percent):
                 _commit(None, NFPROTO_BRIDGE, number, port, 0 if back else percent)
+            case Delay(port=port, milliseconds=milliseconds):
+                wire = self.wires.setdefault(number, Wire(port, number, milliseconds / 1000))
+                if back:
+                    del self.wires[number]
+                    wire.close()
+                else:
+                    wire.open()
             case LoseInHost(host=host, percent=percent):
                 if record := self._host(host):
                     _commit(record, NFPROTO_INET, number, UPLINK, 0 if back else percent)

@@ -98,6 +98,7 @@ class Keeper:
             self._last = kept.last
             for fault in kept.faults:
                 self._faults[fault.number] = fault
+                self._carrier.resume(fault.planned.steps, fault.number)
                 self._arm(fault)
 
     async def answer(self, request: Request) -> Answer:

@@ -14,6 +14,7 @@ class Kind(Enum):
     PAUSE = "pause"
     CUT = "cut"
     LOSS = "loss"
+    DELAY = "delay"
     MUTE = "mute"
 
 
@@ -28,12 +29,16 @@ class What(Enum):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault to be. name: of a node, client or pod; "" for the API server. percent: of packets, for LOSS."""
+    """A fault to be.
+
+    name: of a node, client or pod; "" for the API server. percent: of packets, for LOSS. milliseconds: for DELAY.
+    """
 
     kind: Kind
     what: What
     name: str = ""
     percent: int = 0
+    milliseconds: int = 0
 
     def __str__(self) -> str:
         words = [self.kind.value]
@@ -41,6 +46,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             words.append(self.what.value)
         words += [self.name] if self.name else []
         words += [f"{self.percent}%"] if self.percent else []
+        words += [f"{self.milliseconds}ms"] if self.milliseconds else []
         return " ".join(words)
 
 
@@ -88,7 +94,14 @@ class LoseInHost(msgspec.Struct, frozen=True, tag="lose-in-host"):
     percent: int
 
 
-Step = Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost
+class Delay(msgspec.Struct, frozen=True, tag="delay"):
+    """Hold every frame of a port of the lab's bridge for a time, either way."""
+
+    port: str
+    milliseconds: int
+
+
+Step = Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost | Delay
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from fairway.base.errors import Refused
 from fairway.cluster.fault.model import (
+    Delay,
     End,
     Fault,
     Hold,
@@ -27,6 +30,8 @@ API_PROGRAM = "control-plane"
 """The program that is the API server, and the controllers with it."""
 
 AGENT_PROGRAM = "kube-proxy"
+
+LONGEST_DELAY_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ def plan(wanted: Wanted, world: World) -> Planned:
             return _program(wanted, world)
         case ((Kind.CUT | Kind.LOSS), What.HOST):
             return _link(wanted, world)
+        case Kind.DELAY, What.HOST:
+            return _delay(wanted, world)
         case Kind.MUTE, What.POD:
             name, pod = _pod(wanted.name, world)
             return _planned(wanted, [Stop(pod.host)], [f"the processes of pod {name}"], name=name)
@@ -114,9 +121,16 @@ def _link(wanted: Wanted, world: World) -> Planned:
     return _planned(wanted, [LoseInHost(pod.host, percent)], [f"the link of {name}"], name=name)
 
 
+def _delay(wanted: Wanted, world: World) -> Planned:
+    if not 1 <= wanted.milliseconds <= LONGEST_DELAY_MS:
+        raise Refused(f"{wanted}: a delay is 1 to {LONGEST_DELAY_MS} ms")
+    name = _one_of(wanted.name, world.ports, "node or client")
+    return _planned(wanted, [Delay(world.ports[name], wanted.milliseconds)], [f"the link of {name}"])
+
+
 def _planned(wanted: Wanted, steps: Iterable[Step], claims: Iterable[str], *, name: str = "") -> Planned:
     """name: as it is told from now on, where that is not how it was wanted."""
-    told = Wanted(kind=wanted.kind, what=wanted.what, name=name or wanted.name, percent=wanted.percent)
+    told = msgspec.structs.replace(wanted, name=name or wanted.name)
     return Planned(wanted=told, steps=tuple(steps), claims=frozenset(claims))
 
 
