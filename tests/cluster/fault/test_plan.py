@@ -40,6 +40,7 @@ WORLD = World(
         "default/web": Pod(host="default/web", node="w1"),
         "other/web": Pod(host="other/web", node="w2"),
         "default/echo": Pod(host="default/echo", node="w1"),
+        "default/proxy": Pod(host="default/proxy", node="", shares="w2"),
     },
 )
 
@@ -97,6 +98,8 @@ def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
         ("mute w1", "'w1' is no pod of this lab"),
         ("mute web", "'web' is the name of several pods (default/web, other/web): say NAMESPACE/NAME"),
         ("mute x/echo", "'x/echo' is no pod of this lab"),
+        ("mute proxy", "pod default/proxy is on the network of its node, as all there: plant the fault on w2"),
+        ("cut proxy", "pod default/proxy is on the network of its node, as all there: plant the fault on w2"),
         ("loss w1 0%", "a share of packets is 1 to 100 per cent"),
         ("loss w1 101%", "a share of packets is 1 to 100 per cent"),
         ("delay echo 50ms", "'echo' is no node or client of this lab; there are: cp, w1, w2, mypc"),

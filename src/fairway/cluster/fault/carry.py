@@ -45,13 +45,17 @@ class Carrier:
         """The lab as it is now. Raises Refused or Retry where its first process does not answer."""
         hosts = list_hosts(self.socket)
         nodes = {host.name: _links(host.pid) for host in hosts if host.kind is HostKind.NODE}
+        networks = {_network_of(host.pid): host.name for host in hosts if host.kind is HostKind.NODE}
         pods = {pod_name(host): host for host in hosts if host.kind is HostKind.POD}
         return World(
             nodes=tuple(nodes),
             clients=tuple(host.name for host in hosts if host.kind is HostKind.CLIENT),
             ports=self.ports,
             programs={service.name: service.host for service in list_services(self.socket)},
-            pods={name: Pod(host=host.name, node=_node_of(name, nodes)) for name, host in pods.items()},
+            pods={
+                name: Pod(host=host.name, node=_node_of(name, nodes), shares=networks.get(_network_of(host.pid), ""))
+                for name, host in pods.items()
+            },
         )
 
     def do(self, steps: Sequence[Step], number: int) -> None:
@@ -152,12 +156,18 @@ def _commit(record: HostRecord | None, family: int, number: int, link: str, perc
 
 def _members(record: HostRecord) -> Iterator[int]:
     """The processes in a host's network namespace, its holder left out."""
-    place = os.readlink(f"/proc/{record.pid}/ns/net")
+    place = _network_of(record.pid)
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != record.pid:
-            with suppress(OSError):
-                if os.readlink(f"/proc/{name}/ns/net") == place:
-                    yield int(name)
+        if name.isdigit() and int(name) != record.pid and _network_of(int(name)) == place:
+            yield int(name)
+
+
+def _network_of(pid: int) -> str:
+    """The network namespace of a process, as the kernel names it; "" for a process that is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return ""
 
 
 def _links(pid: int) -> frozenset[str]:

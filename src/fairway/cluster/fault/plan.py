@@ -36,10 +36,14 @@ LONGEST_DELAY_MS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod's sandbox. host: its name among the lab's hosts; node: "" where it hangs on none."""
+    """A pod's sandbox. host: its name among the lab's hosts; node: "" where it hangs on none by a link of its own.
+
+    shares: the node whose network it is on (hostNetwork), "" for a network of its own.
+    """
 
     host: str
     node: str
+    shares: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,9 @@ def _pod(name: str, world: World, others: tuple[str, ...] = ()) -> tuple[str, Po
     found = list(_pods_named(name, world))
     match found:
         case [full]:
+            node = world.pods[full].shares
+            if node:
+                raise Refused(f"pod {full} is on the network of its node, as all there: plant the fault on {node}")
             return full, world.pods[full]
         case []:
             kinds = "node, client or pod" if others else "pod"
