@@ -42,6 +42,11 @@ POOL = AddressPool.parse("172.18.255.200-172.18.255.202")
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 WORKERS = ("worker", "worker2", "worker3")
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+TOLERATIONS = [
+    {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for key in ("not-ready", "unreachable")
+]
+"""What admission gives every pod (DefaultTolerationSeconds)."""
 
 
 class Clock:
@@ -99,6 +104,8 @@ class FakeApi:
         self._uids += 1
         meta |= {"uid": f"u{self._uids}", "creationTimestamp": self._time(), "generation": 1}
         made.setdefault("status", {})
+        if resource == PODS:
+            made["spec"].setdefault("tolerations", TOLERATIONS)
         self._store(resource, made)
         return copy.deepcopy(made)
 

@@ -227,3 +227,47 @@ def test_only_a_pod_that_minds_its_company_waits_for_where_others_are(spec: dict
         Change(resource=PODS, previous=pod("a"), current=placed),
     ):
         assert {key.name for key in BY_NAME[SCHEDULER].keys(change, caches)} - {"a"} == keys
+
+
+def lease(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    return {
+        **made,
+        "metadata": {"name": name, "namespace": namespace, "uid": "l", "resourceVersion": "1"},
+        "spec": spec,
+    }
+
+
+BEAT = lease("n1", "kube-node-lease", renewTime="t1")
+OWN = lease("kube-controller-manager", "kube-system", acquireTime="t", renewTime="t1")
+HOLDER = "kube-controller-manager"
+TAINTED = node("n1", taints=[{"key": "k", "effect": "NoExecute"}])
+
+
+@pytest.mark.parametrize(
+    ("world", "previous", "current", "keys", "why"),
+    [
+        ((), None, NODE, {"n1"}, "a new node"),
+        ((NODE,), NODE, HEARTBEAT, set(), "nothing but a heartbeat"),
+        ((NODE,), NODE, NOT_READY, {"n1"}, "its kubelet says so"),
+        ((NODE,), NODE, CORDONED, {"n1"}, "a taint is due"),
+        ((NODE,), None, BEAT, {"n1", HOLDER}, "from now on it is judged"),
+        ((NODE,), BEAT, lease("n1", "kube-node-lease", renewTime="t2"), set(), "a renewal"),
+        ((NODE,), OWN, lease(HOLDER, "kube-system", acquireTime="t", renewTime="t2"), set(), "our own renewal"),
+        ((NODE,), OWN, lease(HOLDER, "kube-system", acquireTime="t3"), {"n1", HOLDER}, "a new tenure"),
+        ((NODE,), OWN, None, {"n1", HOLDER}, "somebody deleted it"),
+        ((NODE,), None, lease("x", "default"), set(), "a Lease of somebody's"),
+        ((NODE,), None, POD, set(), "a pod on a node that is well"),
+        ((NOT_READY,), None, POD, {"n1"}, "a pod on a node that is not"),
+        ((TAINTED,), None, POD, {"n1"}, "a pod on a node that drives pods out"),
+        ((TAINTED,), POD, NOISE, set(), "a pod that says nothing new"),
+    ],
+)
+def test_what_wakes_the_node_lifecycle(
+    world: tuple[Any, ...], previous: Any, current: Any, keys: set[str], why: str
+) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    for obj in world:
+        caches[resource_of(obj)].observe(key_of(obj), None, obj)
+    change = Change(resource=resource_of(current or previous), previous=previous, current=current)
+    assert {key.name for key in BY_NAME["node-controller"].keys(change, caches)} == keys, why

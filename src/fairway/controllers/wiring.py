@@ -23,6 +23,7 @@ from fairway.controllers.objects import (
     uid,
 )
 from fairway.controllers.wiring_namespaces import SERVICE_ACCOUNT, root_ca_publisher
+from fairway.controllers.wiring_nodes import NODE_LIFECYCLE
 from fairway.controllers.wiring_services import ENDPOINT, ENDPOINT_SLICE, ENDPOINT_SLICE_MIRRORING, load_balancer
 from fairway.controllers.wiring_workloads import DEPLOYMENT, REPLICA_SET, SCHEDULER
 from fairway.controllers.writes import Write
@@ -45,6 +46,7 @@ def all_controllers(pools: Sequence[AddressPool], *, root_ca: str) -> tuple[Cont
         ENDPOINT_SLICE,
         ENDPOINT_SLICE_MIRRORING,
         ENDPOINT,
+        NODE_LIFECYCLE,
         DEPLOYMENT,
         REPLICA_SET,
         SCHEDULER,
