@@ -268,8 +268,8 @@ def hosts_file(topology: Topology) -> str:
 
 
 def resolv_conf() -> str:
-    """/etc/resolv.conf of every node and client: the lab has no name server, so a question must fail fast."""
-    return "# This lab has no name server; its nodes and clients are in /etc/hosts.\noptions timeout:1 attempts:1\n"
+    """/etc/resolv.conf of every node and client: the cluster's DNS is for pods, so a question here must fail fast."""
+    return "# Only pods have a name server; nodes and clients are in /etc/hosts.\noptions timeout:1 attempts:1\n"
 
 
 def mac_of(address: IPv4Address) -> str:
