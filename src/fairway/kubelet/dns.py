@@ -55,16 +55,23 @@ def _aliases(pod: PodSpec) -> list[str]:
 
 
 def resolv_conf(pod: PodSpec, cluster: ClusterDns, node_resolv_conf: str) -> str:
-    """For dnsPolicy ClusterFirst the cluster's names first, for Default the node's file, for None only dnsConfig."""
+    """For dnsPolicy ClusterFirst the cluster's names, for Default the node's file, for None only dnsConfig.
+
+    A pod on its node's network has the node's file for ClusterFirst, too: it has to ask for ClusterFirstWithHostNet
+    (`getPodDNSType`).
+    """
     nameservers: list[str] = []
     searches: list[str] = []
     options: list[str] = []
-    if pod.dns.policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
+    policy = pod.dns.policy
+    if policy == "ClusterFirst" and pod.host_network:
+        policy = "Default"
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
         nameservers += cluster.nameservers
         namespace_domain = f"{pod.key.namespace}.svc.{cluster.domain}"
         searches += [namespace_domain, f"svc.{cluster.domain}", cluster.domain]
         options.append("ndots:5")
-    elif pod.dns.policy == "Default":
+    elif policy == "Default":
         nameservers, searches, options = _parse(node_resolv_conf)
     nameservers += pod.dns.nameservers
     searches += pod.dns.searches
