@@ -143,7 +143,7 @@ def test_a_changed_image_replaces_a_running_container() -> None:
 
 
 def test_an_image_that_cannot_be_had_waits_for_another() -> None:
-    bad, good = pod_spec(container(image="nginx")), pod_spec(container(image="busybox"))
+    bad, good = pod_spec(container(image="redis")), pod_spec(container(image="busybox"))
     waiting = container_waits(ContainerRecord(), bad.containers[0], Waiting(reason="ErrImagePull"))
 
     assert decide(bad, record(web=waiting), NOW) == NOTHING

@@ -192,19 +192,19 @@ async def test_all_containers_of_a_pod_run_in_its_one_host(run_node: RunNode) ->
 
 async def test_an_unknown_image_waits_with_an_event_that_lists_the_known_ones(run_node: RunNode) -> None:
     async with run_node() as node:
-        await node.apply(pod_object("web", container(image="nginx:1.27")))
+        await node.apply(pod_object("web", container(image="redis:7.2")))
         await node.until(lambda: len(node.events("Failed")) == 2)
 
         assert node.state("web")["waiting"]["reason"] == "ErrImagePull"
         message = next(text for text in node.events("Failed") if text.startswith("Failed to pull"))
-        assert message.startswith('Failed to pull image "nginx:1.27": this lab has no registry')
+        assert message.startswith('Failed to pull image "redis:7.2": this lab has no registry')
         assert "mendhak/http-https-echo" in message
         assert node.status("web")["phase"] == "Pending"
 
 
 async def test_an_image_that_is_corrected_starts(run_node: RunNode) -> None:
     async with run_node() as node:
-        await node.apply(pod_object("web", container(image="nginx")))
+        await node.apply(pod_object("web", container(image="redis")))
         await node.until(lambda: "waiting" in node.state("web") and bool(node.events("Failed")))
 
         await node.apply({**pod_object("web", container(image="busybox")), "status": node.status("web")})

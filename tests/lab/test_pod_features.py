@@ -81,3 +81,26 @@ def test_a_pod_on_the_nodes_network_is_called_and_named_like_the_node(lab: User)
     assert f"Hostname: {node}\n" in answer.out
     assert here(lab, "delete", "pod", "onnode") == 'pod "onnode" deleted\n'
     assert lab.fairway("exec", node, "--", "ip", "-br", "link", "show", "eth0").out.split()[1] == "UP"
+
+
+AGNHOST = {"image": "registry.k8s.io/e2e-test-images/agnhost:2.63.0"}
+
+
+def test_agnhost_tells_who_it_is_and_calls_others(lab: User) -> None:
+    server = {**AGNHOST, "command": ["/agnhost", "netexec", "--http-port=80", "--udp-port=81"]}
+    address = run(lab, "netexec", {**server, "readinessProbe": {"httpGet": {"port": 80}}})["status"]["podIP"]
+    own = run(lab, "pausing", {**AGNHOST, "command": None})["status"]["podIP"]
+
+    assert here(lab, "exec", "pausing", "--", "curl", "-s", f"{address}/clientip").startswith(f"{own}:")
+    call = f"{address}/dial?host={address}&port=81&protocol=udp&request=hostname&tries=1"
+    assert here(lab, "exec", "pausing", "--", "curl", "-s", call) == '{"responses":["netexec"]}'
+    assert here(lab, "exec", "pausing", "--", "/agnhost", "connect", f"{address}:80", "--timeout=5s") == ""
+    assert "REFUSED" in here(lab, "exec", "pausing", "--", "/agnhost", "connect", f"{address}:82")
+
+
+def test_nginx_and_httpd_have_their_first_page(lab: User) -> None:
+    for image, text in (("nginx:1.27", "Welcome to nginx!"), ("httpd", "It works!")):
+        name = image.partition(":")[0]
+        probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
+        run(lab, name, {"image": image, "command": None, "readinessProbe": probe})
+        assert text in here(lab, "exec", name, "--", "curl", "-s", "127.0.0.1")

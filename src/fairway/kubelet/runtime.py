@@ -105,6 +105,7 @@ class Container:
         pumps: Sequence[Pump],
         *,
         held: Sequence[int],
+        image: Image,
         env: Mapping[str, str],
         cwd: str,
     ) -> None:
@@ -112,6 +113,7 @@ class Container:
         self.id = container_id
         self.env = env
         self.cwd = cwd
+        self.image = image
         self._process = process
         self._log = log
         self._pumps = pumps
@@ -261,12 +263,20 @@ class Runtime:
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir
-        hold_sigterm = image.unblocks_sigterm and not container.command
+        hold_sigterm = image.holds_sigterm(argv)
         try:
             log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
             try:
                 return await self._spawn(
-                    sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty, hold_sigterm=hold_sigterm
+                    sandbox,
+                    image,
+                    argv,
+                    env,
+                    cwd,
+                    log,
+                    stdin=container.stdin,
+                    tty=container.tty,
+                    hold_sigterm=hold_sigterm,
                 )
             except BaseException:
                 log.close()
@@ -280,6 +290,7 @@ class Runtime:
     async def _spawn(
         self,
         sandbox: Sandbox,
+        image: Image,
         argv: Sequence[str],
         env: Mapping[str, str],
         cwd: str,
@@ -312,7 +323,9 @@ class Runtime:
             for fd in wires.held:
                 os.close(fd)
             raise
-        return Container(f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, env=env, cwd=cwd)
+        return Container(
+            f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, image=image, env=env, cwd=cwd
+        )
 
     async def execute(
         self,
@@ -331,7 +344,7 @@ class Runtime:
             env.setdefault("TERM", "xterm")
         return await self._spawner.spawn(
             sandbox.host,
-            argv,
+            container.image.resolved(tuple(argv)),
             env=env,
             cwd=container.cwd,
             stdin=stdin,
