@@ -130,6 +130,16 @@ def test_a_delay_is_in_every_round_trip_and_loses_nothing(victim: User) -> None:
         server.communicate()
 
 
+def test_pods_call_services_by_name_while_the_api_server_is_gone(victim: User) -> None:
+    curl = ["curl", "-s", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "svc-nodeport:9000"]
+    assert victim.fairway("fault", "kill", "apiserver").code == 0
+    try:
+        assert victim.fairway("exec", "webpod1", "--", *curl).out == ANSWERED
+    finally:
+        assert victim.fairway("fault", "undo", "--all").code == 0
+    whole(victim)
+
+
 def test_a_pod_that_is_mute_is_an_endpoint_that_nobody_answers_at(victim: User) -> None:
     pods = kubectl(victim, "get", "pods", "-l", "app=deploy-websrv", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert len(pods) == 3
