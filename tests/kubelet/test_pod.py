@@ -179,13 +179,8 @@ def test_hooks_are_read(given: Object, hook: Hook) -> None:
     assert (spec.post_start, spec.pre_stop) == (hook, hook)
 
 
-def test_a_pod_on_the_nodes_network_has_the_nodes_name_resolver_and_ports() -> None:
+def test_a_pod_on_the_nodes_network_has_the_nodes_name_and_ports() -> None:
     spec = pod_spec(container(ports=[{"containerPort": 80, "hostPort": 80}]), hostNetwork=True, hostname="own")
 
     assert (spec.host_network, spec.hostname, spec.node_name) == (True, NODE, NODE)
-    assert spec.dns.policy == "Default"
     assert spec.unsupported == ()
-
-
-def test_a_pod_on_the_nodes_network_may_ask_for_the_clusters_dns() -> None:
-    assert pod_spec(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet").dns.policy == "ClusterFirstWithHostNet"

@@ -339,11 +339,8 @@ def _hostname(key: Key, spec: Mapping[str, Any]) -> str:
 
 def _dns(spec: Mapping[str, Any]) -> DnsConfig:
     config = spec.get("dnsConfig") or {}
-    policy = spec.get("dnsPolicy") or "ClusterFirst"
-    if spec.get("hostNetwork") and policy == "ClusterFirst":
-        policy = "Default"  # `pkg/kubelet/network/dns/dns.go` getPodDNSType
     return DnsConfig(
-        policy=policy,
+        policy=spec.get("dnsPolicy") or "ClusterFirst",
         nameservers=tuple(config.get("nameservers") or ()),
         searches=tuple(config.get("searches") or ()),
         options=tuple(
