@@ -271,3 +271,25 @@ def test_what_wakes_the_node_lifecycle(
         caches[resource_of(obj)].observe(key_of(obj), None, obj)
     change = Change(resource=resource_of(current or previous), previous=previous, current=current)
     assert {key.name for key in BY_NAME["node-controller"].keys(change, caches)} == keys, why
+
+
+DAEMON_SET = {**REPLICA_SET, "kind": "DaemonSet", "metadata": {"name": "ds", "namespace": "default", "uid": "uid-ds"}}
+OF_DAEMON = pod("d", node="n1", owner=DAEMON_SET)
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "keys"),
+    [
+        (None, DAEMON_SET, {"ds"}),
+        (OF_DAEMON, changed(OF_DAEMON, set_ready("True")), {"ds"}),
+        (None, node("n2"), {"ds"}),
+        (NODE, HEARTBEAT, set()),
+        (NODE, ZONED, {"ds"}),
+        (NODE, TAINTED, {"ds"}),
+    ],
+)
+def test_what_wakes_a_daemon_set(previous: Any, current: Any, keys: set[str]) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    caches[resource_of(DAEMON_SET)].observe(key_of(DAEMON_SET), None, DAEMON_SET)
+    change = Change(resource=resource_of(current), previous=previous, current=current)
+    assert {key.name for key in BY_NAME["daemonset-controller"].keys(change, caches)} == keys

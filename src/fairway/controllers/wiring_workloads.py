@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fairway.api.resources import (
+    DAEMON_SETS,
     DEPLOYMENTS,
     NAMESPACES,
     NODES,
@@ -15,7 +16,7 @@ from fairway.api.resources import (
     Resource,
 )
 from fairway.api.types import Key, Object, key_of
-from fairway.controllers import deployment, replicaset, scheduler
+from fairway.controllers import daemonset, deployment, replicaset, scheduler
 from fairway.controllers.cache import Caches
 from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.objects import (
@@ -102,6 +103,34 @@ def _reconcile_replica_set(key: Key, caches: Caches, attempt: Attempt) -> list[W
     return replicaset.reconcile(view, attempt.now, attempt.random)
 
 
+# DaemonSets
+
+
+def _daemon_set_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == DAEMON_SETS:
+        yield change.key
+    elif change.resource == PODS:
+        yield from _keys_of_controllers(change, DAEMON_SETS, caches)
+    elif change.resource == NODES and change.differs(_daemon_facts):
+        yield from caches[DAEMON_SETS]
+
+
+def _daemon_facts(node: Object) -> object:
+    return labels(node), spec(node).get("taints")
+
+
+def _reconcile_daemon_set(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    found = caches[DAEMON_SETS].get(key)
+    if found is None:
+        return []
+    cache = caches[PODS]
+    mine = [pod for pod in cache.owned_by(uid(found)) if is_controlled_by(pod, found)]
+    view = daemonset.DaemonSetView(
+        daemon_set=found, pods=[*mine, *cache.without_controller(key.namespace)], nodes=list(caches[NODES].values())
+    )
+    return daemonset.reconcile(view, attempt.now, attempt.random)
+
+
 # The scheduler
 
 
@@ -184,6 +213,13 @@ REPLICA_SET = Controller(
     watches=(REPLICA_SETS, PODS),
     keys=_replica_set_keys,
     reconcile=_reconcile_replica_set,
+)
+
+DAEMON_SET = Controller(
+    name="daemonset-controller",
+    watches=(DAEMON_SETS, PODS, NODES),
+    keys=_daemon_set_keys,
+    reconcile=_reconcile_daemon_set,
 )
 
 SCHEDULER = Controller(
