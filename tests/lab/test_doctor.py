@@ -73,7 +73,7 @@ def node_port(user: User) -> str:
 
 def test_nothing_is_found_in_a_healthy_lab(patient: User) -> None:
     answer = patient.fairway("doctor")
-    assert (answer.code, answer.out) == (0, "nothing found: 20 checks on 4 nodes and 2 Services\n")
+    assert (answer.code, answer.out) == (0, "nothing found: 20 checks on 4 nodes and 3 Services\n")
 
 
 def test_nothing_is_found_in_a_healthy_lab_in_mode_iptables() -> None:
