@@ -393,7 +393,7 @@ def test_a_finding_in_words(patient: User) -> None:
         assert lines[0] == f"fault  ip-forward  {WORKER2}, net/ipv4/ip_forward"
         assert lines[1].strip() == "the node does not forward IPv4 packets"
         assert [line.split()[0] for line in lines[2:5]] == ["evidence", "consequence", "mend"]
-        assert lines[-1] == "1 finding: 20 checks on 4 nodes and 2 Services"
+        assert lines[-1] == "1 finding: 20 checks on 4 nodes and 3 Services"
     finally:
         on(patient, WORKER2, "sysctl", "-w", "net.ipv4.ip_forward=1")
 
