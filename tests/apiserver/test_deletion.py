@@ -150,6 +150,19 @@ def test_delete_options_that_cannot_be_read_delete_nothing(api, body, code):
 # Namespaces
 
 
+def step(api):
+    empty_terminating(api.registry, api.around())
+    api.publish()
+
+
+def conditions(api):
+    _, found = api.get(f"{NAMESPACES}/n")
+    return {
+        one["type"]: (one["status"], one["reason"], one["message"], one["lastTransitionTime"])
+        for one in found["status"]["conditions"]
+    }
+
+
 def test_a_deleted_namespace_takes_nothing_new_loses_its_contents_and_goes(api):
     api.create(NAMESPACES, namespace("n"))
     api.create("/api/v1/namespaces/n/configmaps", config_map("a"))
@@ -162,16 +175,80 @@ def test_a_deleted_namespace_takes_nothing_new_loses_its_contents_and_goes(api):
         'configmaps "b" is forbidden: unable to create new content in namespace n because it is being terminated',
     )
     assert status["details"]["causes"][0]["reason"] == "NamespaceTerminating"
-    empty_terminating(api.registry, api.around())
-    api.publish()
-    assert api.get("/api/v1/namespaces/n/configmaps/a")[0] == 404
+    step(api)
     assert api.get("/api/v1/namespaces/n/pods/p")[1]["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert api.get("/api/v1/namespaces/n/configmaps/a")[0] == 200, "a pod that ends still has what it runs with"
     settled = api.revisions.accepted
-    empty_terminating(api.registry, api.around())
+    api.pass_time(5)
+    step(api)
     assert api.revisions.accepted == settled, "a pod that is terminating is waited for"
     api.call("DELETE", "/api/v1/namespaces/n/pods/p", {"gracePeriodSeconds": 0})
-    empty_terminating(api.registry, api.around())
-    api.publish()
+    watch = api.watch(f"/api/v1/namespaces/n/configmaps?watch=true&resourceVersion={api.revisions.revision}")
+    step(api)
+    assert watch.seen() == [("DELETED", "a")]
+    assert api.get(f"{NAMESPACES}/n")[0] == 404
+
+
+def test_what_keeps_a_namespace_is_told_in_its_conditions(api):
+    api.create(NAMESPACES, namespace("n"))
+    held = config_map("a")
+    held["metadata"]["finalizers"] = ["example.com/one"]
+    api.create("/api/v1/namespaces/n/configmaps", held)
+    api.create("/apis/apps/v1/namespaces/n/deployments", deployment("d"))
+    for name in ("p", "q"):
+        api.create("/api/v1/namespaces/n/pods", pod(name, nodeName="n1"))
+    api.call("DELETE", f"{NAMESPACES}/n")
+    step(api)
+    told = conditions(api)
+    assert list(told) == [
+        "NamespaceDeletionDiscoveryFailure",
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "NamespaceDeletionContentFailure",
+        "NamespaceContentRemaining",
+        "NamespaceFinalizersRemaining",
+    ]
+    assert told["NamespaceDeletionContentFailure"][:2] == ("False", "ContentDeleted")
+    assert told["NamespaceContentRemaining"] == (
+        "True",
+        "SomeResourcesRemain",
+        "Some resources are remaining: pods. has 2 resource instances",
+        "2026-01-01T00:00:00Z",
+    )
+    assert told["NamespaceFinalizersRemaining"][:2] == ("False", "ContentHasNoFinalizers")
+    api.pass_time(5)
+    for name in ("p", "q"):
+        api.call("DELETE", f"/api/v1/namespaces/n/pods/{name}", {"gracePeriodSeconds": 0})
+    step(api)
+    assert api.get("/apis/apps/v1/namespaces/n/deployments/d")[0] == 404
+    told = conditions(api)
+    assert told["NamespaceContentRemaining"][2:] == (
+        "Some resources are remaining: configmaps. has 1 resource instances",
+        "2026-01-01T00:00:05Z",
+    )
+    assert told["NamespaceFinalizersRemaining"] == (
+        "True",
+        "SomeFinalizersRemain",
+        "Some content in the namespace has finalizers remaining: example.com/one in 1 resource instances",
+        "2026-01-01T00:00:05Z",
+    )
+    assert told["NamespaceDeletionContentFailure"][3] == "2026-01-01T00:00:00Z", "what stays as it was keeps its time"
+    assert api.patch("/api/v1/namespaces/n/configmaps/a", {"metadata": {"finalizers": None}})[0] == 200
+    step(api)
+    assert api.get(f"{NAMESPACES}/n")[0] == 404
+
+
+def test_an_empty_namespace_stays_as_long_as_somebodys_finalizer_is_on_it(api):
+    made = namespace("n")
+    made["metadata"]["finalizers"] = ["example.com/one"]
+    api.create(NAMESPACES, made)
+    api.call("DELETE", f"{NAMESPACES}/n")
+    step(api)
+    _, found = api.get(f"{NAMESPACES}/n")
+    assert (found["spec"], found["status"]["phase"]) == ({}, "Terminating")
+    settled = api.revisions.accepted
+    step(api)
+    assert api.revisions.accepted == settled
+    assert api.patch(f"{NAMESPACES}/n", {"metadata": {"finalizers": None}})[0] == 200
     assert api.get(f"{NAMESPACES}/n")[0] == 404
 
 

@@ -56,7 +56,7 @@ def test_the_aggregated_form_names_services_as_the_recorded_server_does() -> Non
 
 def test_a_scale_names_its_own_group() -> None:
     groups = {item["metadata"]["name"]: item for item in read("/apis", AGGREGATED)["items"]}
-    deployments = groups["apps"]["versions"][0]["resources"][0]
+    deployments = next(one for one in groups["apps"]["versions"][0]["resources"] if one["resource"] == "deployments")
     assert deployments["subresources"][0] == {
         "subresource": "scale",
         "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"},

@@ -238,7 +238,8 @@ async def test_a_namespace_is_emptied_and_goes(tmp_path: Path):
         async with api.admin.get(f"{api.url}/api/v1/namespaces?{query}") as response:
             code, marked = await api.call("DELETE", "/api/v1/namespaces/n")
             assert (code, marked["status"]["phase"]) == (200, "Terminating")
-            assert [event["type"] for event in await events(response, 3)] == ["ADDED", "MODIFIED", "DELETED"]
+            told = [event["type"] for event in await events(response, 4)]
+            assert told == ["ADDED", "MODIFIED", "MODIFIED", "DELETED"]  # marked, told what is in it, gone
         assert (await api.call("GET", "/api/v1/namespaces/n/configmaps"))[1]["items"] == []
 
 

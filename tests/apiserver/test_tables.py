@@ -61,6 +61,10 @@ def test_a_deployment_shows_its_numbers_and_containers() -> None:
         "Selector": "a=1,b=2,c",
     }
     assert list(cells(kinds.REPLICA_SETS, spec=spec, status={**status, "replicas": 3}).values())[1:4] == [3, 3, 2]
+    spec["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}
+    counts = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    status = {count: number for number, count in enumerate((*counts, "numberAvailable"), 1)}
+    assert list(cells(kinds.DAEMON_SETS, spec=spec, status=status).values())[1:7] == [1, 2, 3, 4, 5, "disk=ssd"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_people_reach_the_api_on_loopback_and_the_parts_reach_it_in_the_lab(stat
         return str(yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"])
 
     assert server(state.kubeconfig) == "https://127.0.0.1:7777"
-    for component in ("kube-proxy", "controller-manager", "kubelet-myk8s-worker"):
+    for component in ("kube-proxy", "controller-manager", "dns", "kubelet-myk8s-worker"):
         assert server(credentials.component_kubeconfig(state, component)) == "https://172.18.0.3:6443"
 
 

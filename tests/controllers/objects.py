@@ -69,15 +69,17 @@ def node(
     taints: list[Json] | None = None,
     labels: Json | None = None,
     pods: str | None = None,
+    allocatable: Json | None = None,
     **spec: Any,
 ) -> Json:
     conditions = [{"type": "Ready", "status": ready}] if ready else []
+    room = {**(allocatable or {}), **({"pods": pods} if pods else {})}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": metadata(name, namespace=None, labels={"kubernetes.io/hostname": name} | (labels or {})),
         "spec": ({"taints": taints} if taints else {}) | spec,
-        "status": {"conditions": conditions} | ({"allocatable": {"pods": pods}} if pods else {}),
+        "status": {"conditions": conditions} | ({"allocatable": room} if room else {}),
     }
 
 

@@ -39,8 +39,14 @@ from fairway.watch.client import WatchEvent, WatchEventType
 from tests.controllers.objects import NOW, node
 
 POOL = AddressPool.parse("172.18.255.200-172.18.255.202")
+ROOT_CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 WORKERS = ("worker", "worker2", "worker3")
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+TOLERATIONS = [
+    {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for key in ("not-ready", "unreachable")
+]
+"""What admission gives every pod (DefaultTolerationSeconds)."""
 
 
 class Clock:
@@ -98,6 +104,8 @@ class FakeApi:
         self._uids += 1
         meta |= {"uid": f"u{self._uids}", "creationTimestamp": self._time(), "generation": 1}
         made.setdefault("status", {})
+        if resource == PODS:
+            made["spec"].setdefault("tolerations", TOLERATIONS)
         self._store(resource, made)
         return copy.deepcopy(made)
 
@@ -303,7 +311,7 @@ class Simulation:
         self.watch: Callable[[], None] = lambda: None
         self.kubelet = True
         self._lag = lag
-        controllers = all_controllers([pool])
+        controllers = all_controllers([pool], root_ca=ROOT_CA)
         self.caches = {resource: Cache() for one in controllers for resource in one.watches}
         self._told = dict.fromkeys(self.caches, 0)
         self.workers = [_Worker(one, self) for one in controllers]

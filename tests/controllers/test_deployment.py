@@ -127,6 +127,25 @@ def test_annotations_of_the_deployment_reach_its_set_but_those_about_itself_do_n
     assert annotations == new["metadata"]["annotations"] | {"kubernetes.io/change-cause": "because"}
 
 
+def test_a_paused_deployment_brings_the_set_of_its_template_up_to_date_and_forgets_idle_ones() -> None:
+    obj = deployment(image="back", minReadySeconds=5, revisionHistoryLimit=0, paused=True)
+    obj["metadata"]["annotations"] = {"kubernetes.io/change-cause": "because"}
+    back, current = its_set(deployment(image="back"), size=0), serving(deployment(), number=2)
+    idle = its_set(deployment(image="idle"), size=0, number=1)
+    writes = reconciled(obj, back, current, idle)
+    body = updates(writes)[back["metadata"]["name"]]
+    assert body["spec"] == {**back["spec"], "minReadySeconds": 5}
+    assert body["metadata"]["annotations"] == back["metadata"]["annotations"] | {
+        "deployment.kubernetes.io/revision": "3",
+        "deployment.kubernetes.io/revision-history": "1",
+        "kubernetes.io/change-cause": "because",
+    }
+    assert current["metadata"]["name"] not in updates(writes), "nothing rolls"
+    assert updates(writes)["web"]["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+    assert [one.key.name for one in writes if isinstance(one, Delete)] == [idle["metadata"]["name"]]
+    assert [one for one in writes if isinstance(one, Record)] == []
+
+
 def test_a_name_that_a_stranger_has_counts_a_collision_and_leads_to_another() -> None:
     obj = deployment()
     first = reconciled(obj, strangers=frozenset({f"web-{HASH}"}))

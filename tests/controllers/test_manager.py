@@ -19,7 +19,7 @@ from fairway.controllers.controller import Controller
 from fairway.controllers.manager import Manager
 from fairway.controllers.wiring import all_controllers
 from tests.controllers.objects import deployment, node, service
-from tests.controllers.simulation import POOL, Clock, LiveApi, is_running
+from tests.controllers.simulation import POOL, ROOT_CA, Clock, LiveApi, is_running
 
 GIVE_UP_S = 20.0
 """No assertion: a hang must end a test."""
@@ -52,7 +52,7 @@ async def running(
     api: LiveApi, controllers: tuple[Controller, ...] | None = None, clock: Clock | None = None
 ) -> AsyncIterator[None]:
     clock = clock or Clock()
-    manager = Manager(api, controllers or all_controllers(POOL), seed=1, now=clock.now)
+    manager = Manager(api, controllers or all_controllers(POOL, root_ca=ROOT_CA), seed=1, now=clock.now)
     async with asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(manager.run()), tasks.create_task(kubelet(api))]
         yield
@@ -125,6 +125,29 @@ async def test_an_event_that_repeats_is_counted(api: LiveApi) -> None:
         await until(
             api, lambda: any(event["count"] == 3 for event in api[EVENTS].values() if event["type"] == "Warning")
         )
+
+
+async def test_an_event_that_has_expired_is_told_anew(api: LiveApi) -> None:
+    refusals = iter([ApiError(403, "Forbidden", "exceeded quota")] * 2)
+
+    def refuse(verb: str, resource: Any, body: Any) -> ApiError | None:
+        if (verb, resource) != ("create", PODS):
+            return None
+        error = next(refusals, None)
+        for key in [key for key, event in api[EVENTS].items() if event["type"] == "Warning"]:
+            api.remove(EVENTS, key)
+            expired.append(key)
+        return error
+
+    expired: list[Key] = []
+    api.refuse = refuse
+    async with running(api):
+        api.put(DEPLOYMENTS, deployment(replicas=1))
+        await until(api, lambda: available(api) == 1)
+        await until(api, lambda: any(event["reason"] == "SuccessfulCreate" for event in api[EVENTS].values()))
+    assert expired
+    told = [current for previous, current in api.events[EVENTS] if previous is None and current is not None]
+    assert [one["count"] for one in told if one["type"] == "Warning"] == [1, 1]
 
 
 async def test_events_that_cannot_be_written_hold_nothing_up(api: LiveApi) -> None:

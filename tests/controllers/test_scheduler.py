@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fairway.controllers.affinity import matches_node_selection
-from fairway.controllers.scheduler import SchedulingView, is_waiting, reconcile, refusal
+from fairway.controllers.scheduler import is_waiting, reconcile
+from fairway.controllers.scheduling import SchedulingView
 from fairway.controllers.writes import Bind, EventType, Record, Update, Write
 from tests.controllers.objects import NOW, node, pod, replica_set, service
 
@@ -83,85 +83,12 @@ def test_a_pod_that_is_not_waiting_is_left_alone(new: dict[str, Any], why: str) 
     assert scheduled(new, WORKERS) == []
 
 
-TOLERANT = {"key": TAINT["key"], "operator": "Exists", "effect": "NoSchedule"}
-NOT_READY = "node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
-NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
-PORTS = "node(s) didn't have free ports for the requested pod ports"
-
-
-def tolerating(*tolerations: dict[str, Any]) -> dict[str, Any]:
-    return waiting(spec={"tolerations": list(tolerations)})
-
-
-def on_host_port(name: str, port: int, ip: str = "", protocol: str = "TCP", **fields: Any) -> dict[str, Any]:
-    ports = [{"containerPort": 80, "hostPort": port, "protocol": protocol} | ({"hostIP": ip} if ip else {})]
-    return pod(name, spec={"containers": [{"name": "c", "ports": ports}]}, **fields)
-
-
-@pytest.mark.parametrize(
-    ("new", "where", "there", "reason"),
-    [
-        (waiting(), node("n"), [], None),
-        (waiting(), node("n", unschedulable=True), [], "node(s) were unschedulable"),
-        (
-            tolerating({"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}),
-            node("n", unschedulable=True),
-            [],
-            None,
-        ),
-        (waiting(), node("n", taints=[TAINT]), [], f"node(s) had untolerated taint {{{TAINT['key']}: }}"),
-        (
-            waiting(),
-            node("n", taints=[{"key": "k", "value": "v", "effect": "NoExecute"}]),
-            [],
-            "node(s) had untolerated taint {k: v}",
-        ),
-        (waiting(), node("n", taints=[{"key": "k", "effect": "PreferNoSchedule"}]), [], None),
-        (tolerating(TOLERANT), node("n", taints=[TAINT]), [], None),
-        (tolerating({"operator": "Exists"}), node("n", taints=[TAINT]), [], None),
-        (
-            tolerating({"key": "k", "value": "v"}),
-            node("n", taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}]),
-            [],
-            None,
-        ),
-        (
-            tolerating({"key": "k", "value": "w"}),
-            node("n", taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}]),
-            [],
-            "node(s) had untolerated taint {k: v}",
-        ),
-        (
-            tolerating({"key": "k", "operator": "Exists", "effect": "NoExecute"}),
-            node("n", taints=[{"key": "k", "effect": "NoSchedule"}]),
-            [],
-            "node(s) had untolerated taint {k: }",
-        ),
-        (waiting(), node("n", ready="False"), [], NOT_READY),
-        (waiting(), node("n", ready=None), [], NOT_READY),
-        (waiting(), node("n", ready="Unknown"), [], "node(s) had untolerated taint {node.kubernetes.io/unreachable: }"),
-        (waiting(spec={"nodeSelector": {"disk": "ssd"}}), node("n"), [], NO_MATCH),
-        (waiting(spec={"nodeSelector": {"disk": "ssd"}}), node("n", labels={"disk": "ssd"}), [], None),
-        (waiting(), node("n", pods="1"), [pod("a")], "Too many pods"),
-        (waiting(), node("n", pods="2"), [pod("a")], None),
-        (on_host_port("p", 80), node("n"), [on_host_port("a", 80)], PORTS),
-        (on_host_port("p", 80), node("n"), [on_host_port("a", 81)], None),
-        (on_host_port("p", 80), node("n"), [on_host_port("a", 80, protocol="UDP")], None),
-        (on_host_port("p", 80, "127.0.0.1"), node("n"), [on_host_port("a", 80, "172.18.0.2")], None),
-        (on_host_port("p", 80, "127.0.0.1"), node("n"), [on_host_port("a", 80)], PORTS),
-    ],
-)
-def test_a_node_refuses_in_the_schedulers_words(
-    new: dict[str, Any], where: dict[str, Any], there: list[dict[str, Any]], reason: str | None
-) -> None:
-    assert refusal(new, where, there) == reason
-
-
 def test_a_pod_that_fits_nowhere_says_why_in_condition_and_event() -> None:
     nodes = [node("cp", taints=[TAINT]), node("a", unschedulable=True), node("b", unschedulable=True)]
     message = (
         "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
-        "2 node(s) were unschedulable."
+        "2 node(s) were unschedulable. preemption: 0/3 nodes are available: "
+        "3 Preemption is not helpful for scheduling."
     )
     [update, record] = scheduled(waiting(), nodes)
     assert isinstance(update, Update)
@@ -187,26 +114,40 @@ def test_without_nodes_that_is_what_is_said() -> None:
     assert record.message == "no nodes available to schedule pods"
 
 
-def affinity(*terms: dict[str, Any]) -> dict[str, Any]:
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}
-    return {"affinity": {"nodeAffinity": required}}
+def test_what_is_told_counts_every_reason_and_whether_less_pods_would_help() -> None:
+    new = waiting(spec={"containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]})
+    small, large = {"cpu": "500m", "memory": "1Mi", "pods": "1"}, {"cpu": "2", "memory": "2Gi"}
+    there = pod("a", node="large", spec={"containers": [{"resources": {"requests": {"cpu": "1500m"}}}]})
+    [_, record] = scheduled(new, [node("small", allocatable=small), node("large", allocatable=large)], there)
+    assert isinstance(record, Record)
+    assert record.message == (
+        "0/2 nodes are available: 1 Insufficient memory, 2 Insufficient cpu. preemption: 0/2 nodes are available: "
+        "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+    )
 
 
-SSD = {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}
-NAMED = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["n"]}]}
+def test_a_pod_that_would_displace_nobody_says_so() -> None:
+    [_, record] = scheduled(waiting(spec={"preemptionPolicy": "Never"}), [node("n", unschedulable=True)])
+    assert isinstance(record, Record)
+    assert record.message == (
+        "0/1 nodes are available: 1 node(s) were unschedulable. preemption: not eligible due to preemptionPolicy=Never."
+    )
 
 
-@pytest.mark.parametrize(
-    ("spec", "matches", "why"),
-    [
-        ({}, True, "asks for nothing"),
-        (affinity(SSD), True, "has the label"),
-        (affinity(NAMED), False, "by its name"),
-        (affinity(NAMED, SSD), True, "one of two terms"),
-        (affinity({**SSD, **NAMED}), False, "both parts of one term"),
-        (affinity({}), False, "an empty term matches nothing"),
-        ({"affinity": {"nodeAffinity": {}}}, True, "only preferences"),
-    ],
-)
-def test_required_node_affinity_is_met_by_one_term(spec: dict[str, Any], matches: bool, why: str) -> None:
-    assert matches_node_selection(spec, node("n", labels={"disk": "ssd"})) is matches, why
+def test_what_a_pod_likes_goes_before_how_crowded_a_node_is() -> None:
+    liking = {
+        "affinity": {
+            "nodeAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 1,
+                        "preference": {
+                            "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["worker2"]}]
+                        },
+                    }
+                ]
+            }
+        }
+    }
+    crowd = [pod(f"a{n}", node="worker2", owner=OWNER) for n in range(3)]
+    assert chosen(*crowd, new=waiting(spec=liking)) == "worker2"

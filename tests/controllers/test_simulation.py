@@ -235,7 +235,10 @@ async def test_pods_wait_for_a_node_and_say_why() -> None:
     await simulation.settle()
     [waiting] = simulation.pods()
     taint = "{node-role.kubernetes.io/control-plane: }"
-    message = f"0/1 nodes are available: 1 node(s) had untolerated taint {taint}."
+    message = (
+        f"0/1 nodes are available: 1 node(s) had untolerated taint {taint}. "
+        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
     assert waiting["status"]["conditions"] == [
         {
             "type": "PodScheduled",

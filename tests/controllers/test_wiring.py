@@ -24,9 +24,9 @@ from fairway.controllers.cache import Cache
 from fairway.controllers.controller import Change, Controller
 from fairway.controllers.wiring import Ref, all_controllers
 from tests.controllers.objects import LONG_AGO, controlled_by, deployment, metadata, node, pod, replica_set, service
-from tests.controllers.simulation import POOL
+from tests.controllers.simulation import POOL, ROOT_CA
 
-BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL)}
+BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL, root_ca=ROOT_CA)}
 
 DEPLOYMENT = deployment(strategy={"type": "Recreate"})
 REPLICA_SET = replica_set(ownerReferences=[controlled_by(DEPLOYMENT)])
@@ -206,3 +206,90 @@ def test_the_collector_watches_all_that_may_own_or_be_owned() -> None:
 
 def test_keys_that_compete_are_worked_on_one_at_a_time() -> None:
     assert {name for name, one in BY_NAME.items() if one.workers == 1} == {SCHEDULER, BALANCER}
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys"),
+    [
+        ({}, set()),
+        ({"affinity": {"nodeAffinity": {}}}, set()),
+        ({"affinity": {"podAffinity": {}, "podAntiAffinity": {"x": []}}}, {"w"}),
+        ({"topologySpreadConstraints": [{}]}, {"w"}),
+    ],
+)
+def test_only_a_pod_that_minds_its_company_waits_for_where_others_are(spec: dict[str, Any], keys: set[str]) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    waiting = pod("w", phase="Pending", spec=spec)
+    caches[PODS].observe(key_of(waiting), None, waiting)
+    placed, moved = pod("a", node="n1"), pod("a", node="n1", labels={"app": "db"})
+    for change in (
+        Change(resource=PODS, previous=placed, current=moved),
+        Change(resource=PODS, previous=pod("a"), current=placed),
+    ):
+        assert {key.name for key in BY_NAME[SCHEDULER].keys(change, caches)} - {"a"} == keys
+
+
+def lease(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    return {
+        **made,
+        "metadata": {"name": name, "namespace": namespace, "uid": "l", "resourceVersion": "1"},
+        "spec": spec,
+    }
+
+
+BEAT = lease("n1", "kube-node-lease", renewTime="t1")
+OWN = lease("kube-controller-manager", "kube-system", acquireTime="t", renewTime="t1")
+HOLDER = "kube-controller-manager"
+TAINTED = node("n1", taints=[{"key": "k", "effect": "NoExecute"}])
+
+
+@pytest.mark.parametrize(
+    ("world", "previous", "current", "keys", "why"),
+    [
+        ((), None, NODE, {"n1"}, "a new node"),
+        ((NODE,), NODE, HEARTBEAT, set(), "nothing but a heartbeat"),
+        ((NODE,), NODE, NOT_READY, {"n1"}, "its kubelet says so"),
+        ((NODE,), NODE, CORDONED, {"n1"}, "a taint is due"),
+        ((NODE,), None, BEAT, {"n1", HOLDER}, "from now on it is judged"),
+        ((NODE,), BEAT, lease("n1", "kube-node-lease", renewTime="t2"), set(), "a renewal"),
+        ((NODE,), OWN, lease(HOLDER, "kube-system", acquireTime="t", renewTime="t2"), set(), "our own renewal"),
+        ((NODE,), OWN, lease(HOLDER, "kube-system", acquireTime="t3"), {"n1", HOLDER}, "a new tenure"),
+        ((NODE,), OWN, None, {"n1", HOLDER}, "somebody deleted it"),
+        ((NODE,), None, lease("x", "default"), set(), "a Lease of somebody's"),
+        ((NODE,), None, POD, set(), "a pod on a node that is well"),
+        ((NOT_READY,), None, POD, {"n1"}, "a pod on a node that is not"),
+        ((TAINTED,), None, POD, {"n1"}, "a pod on a node that drives pods out"),
+        ((TAINTED,), POD, NOISE, set(), "a pod that says nothing new"),
+    ],
+)
+def test_what_wakes_the_node_lifecycle(
+    world: tuple[Any, ...], previous: Any, current: Any, keys: set[str], why: str
+) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    for obj in world:
+        caches[resource_of(obj)].observe(key_of(obj), None, obj)
+    change = Change(resource=resource_of(current or previous), previous=previous, current=current)
+    assert {key.name for key in BY_NAME["node-controller"].keys(change, caches)} == keys, why
+
+
+DAEMON_SET = {**REPLICA_SET, "kind": "DaemonSet", "metadata": {"name": "ds", "namespace": "default", "uid": "uid-ds"}}
+OF_DAEMON = pod("d", node="n1", owner=DAEMON_SET)
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "keys"),
+    [
+        (None, DAEMON_SET, {"ds"}),
+        (OF_DAEMON, changed(OF_DAEMON, set_ready("True")), {"ds"}),
+        (None, node("n2"), {"ds"}),
+        (NODE, HEARTBEAT, set()),
+        (NODE, ZONED, {"ds"}),
+        (NODE, TAINTED, {"ds"}),
+    ],
+)
+def test_what_wakes_a_daemon_set(previous: Any, current: Any, keys: set[str]) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    caches[resource_of(DAEMON_SET)].observe(key_of(DAEMON_SET), None, DAEMON_SET)
+    change = Change(resource=resource_of(current), previous=previous, current=current)
+    assert {key.name for key in BY_NAME["daemonset-controller"].keys(change, caches)} == keys

@@ -15,7 +15,7 @@ import pytest
 from fairway.base.errors import Refused
 from fairway.fabric.init import ServiceSpec, end, process_start_time, start
 from fairway.fabric.namespaces import check_support
-from fairway.fabric.spawner import list_hosts, list_services
+from fairway.fabric.spawner import hold_service, list_hosts, list_services
 from tests.fabric.labs import (
     PATIENCE_S,
     all_namespaces,
@@ -290,6 +290,27 @@ def test_a_service_that_is_killed_is_started_again_and_so_counted(tmp_path: Path
         assert up.do("beta", "pid") != pid
         record = next(record for record in list_services(up.socket) if record.host == "beta")
         assert (record.starts, record.last_exit) == (2, -signal.SIGKILL)
+
+
+def test_a_service_that_is_held_stays_down_until_it_is_released(tmp_path: Path) -> None:
+    with lab(tmp_path) as up:
+        name = next(record.name for record in list_services(up.socket) if record.host == "beta")
+        for _ in range(2):  # the second time it is so already
+            hold_service(up.socket, name, held=True)
+            (record,) = (record for record in list_services(up.socket) if record.name == name)
+            assert (record.pid, record.held, record.starts, record.last_exit) == (0, True, 1, -signal.SIGKILL)
+        for _ in range(2):
+            hold_service(up.socket, name, held=False)
+            (record,) = (record for record in list_services(up.socket) if record.name == name)
+            assert (record.held, record.starts) == (False, 2)
+            assert up.do("beta", "pid") == record.pid
+
+
+def test_a_service_that_is_none_cannot_be_held(tmp_path: Path) -> None:
+    with lab(tmp_path) as up:
+        for held in (True, False):
+            with pytest.raises(Refused, match="no program of the lab is named 'gamma'; there are: "):
+                hold_service(up.socket, "gamma", held=held)
 
 
 def test_a_service_of_no_host_runs_where_the_links_meet_and_the_bridge_knows_no_rules(tmp_path: Path) -> None:

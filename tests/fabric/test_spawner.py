@@ -168,6 +168,27 @@ async def test_removing_a_host_ends_all_in_it_also_what_left_its_session(spawner
     assert [record.name for record in await spawner.hosts()] == ["alpha", "beta", "mypc"]
 
 
+async def test_a_host_within_another_has_its_network_and_name_and_leaves_it_whole(spawner: Spawner) -> None:
+    look = ["sh", "-c", "readlink /proc/self/ns/net; uname -n; ls /sys/class/net"]
+    around = await output_of(spawner, "alpha", look)
+    await spawner.create_host(pod("inside", within="alpha", files={"/etc/hosts": "its own\n"}))
+    neighbour = await begin(spawner, "alpha", "sleep", "1000")
+    inside = await begin(spawner, "default/inside", "sleep", "1000", new_pid_namespace=True)
+
+    assert await output_of(spawner, "default/inside", look) == around
+    assert await output_of(spawner, "default/inside", ["cat", "/etc/hosts"]) == (0, "its own\n")
+
+    await spawner.remove_host("default/inside")
+    assert await inside.wait() == -signal.SIGKILL
+    assert neighbour.returncode is None
+    assert await output_of(spawner, "alpha", look) == around
+
+
+async def test_a_host_within_one_that_is_not_there_is_refused(spawner: Spawner) -> None:
+    with pytest.raises(Refused, match="no host is named 'nowhere'"):
+        await spawner.create_host(pod("inside", within="nowhere"))
+
+
 async def test_a_host_whose_holder_is_killed_is_gone_with_all_in_it(spawner: Spawner) -> None:
     record = await spawner.create_host(pod("frail"))
     process = await begin(spawner, "default/frail", "sleep", "1000")

@@ -39,6 +39,11 @@ def test_hosts_name_the_pod_at_each_of_its_addresses() -> None:
     [
         ({}, f"{SEARCH}\nnameserver 10.200.1.10\noptions ndots:5\n"),
         ({"dnsPolicy": "Default"}, "search example.com\nnameserver 9.9.9.9\noptions timeout:1\n"),
+        ({"hostNetwork": True}, "search example.com\nnameserver 9.9.9.9\noptions timeout:1\n"),
+        (
+            {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"},
+            f"{SEARCH}\nnameserver 10.200.1.10\noptions ndots:5\n",
+        ),
         ({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}, "nameserver 1.1.1.1\n"),
         (
             {"dnsConfig": {"searches": ["x"], "options": [{"name": "ndots", "value": "1"}]}},

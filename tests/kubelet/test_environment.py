@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from fairway.kubelet.environment import container_environment, expand, expanded_argv, field_value, service_environment
-from fairway.kubelet.pod import parse_pod
+from fairway.api.types import Object
+from fairway.kubelet.environment import (
+    ConfigError,
+    Sources,
+    container_environment,
+    expand,
+    expanded_argv,
+    field_value,
+    service_environment,
+)
+from fairway.kubelet.pod import SourceKind, parse_pod
 from tests.kubelet.objects import NODE, NODE_IP, POD_IP, container, pod_object, service
 
 KUBERNETES = service("kubernetes", cluster_ip="10.200.1.1", ports=(("https", 443),))
@@ -126,6 +137,7 @@ def test_a_containers_own_variables_win_and_see_those_before_them() -> None:
         image_env={"LANG": "C"},
         pod_ips=[POD_IP],
         host_ips=[NODE_IP],
+        sources={},
     )
 
     wanted = ("API", "URL", "KUBERNETES_SERVICE_PORT", "POD", "LANG", "HOSTNAME", "HOME")
@@ -145,3 +157,64 @@ def test_arguments_may_name_variables() -> None:
     pod = parse_pod(pod_object("web"))
 
     assert expanded_argv(("run", "$(A)", "$$HOME"), pod.containers[0], {"A": "1"}) == ("run", "1", "$HOME")
+
+
+SOURCES: Sources = {
+    (SourceKind.CONFIG_MAP, "settings"): {"A": b"1", "B": b"2"},
+    (SourceKind.SECRET, "keys"): {"B": b"hidden"},
+}
+
+
+def environment_of(**fields: Any) -> dict[str, str]:
+    obj = pod_object("web", container(**fields))
+    pod = parse_pod(obj)
+    return container_environment(
+        pod.containers[0],
+        pod,
+        obj,
+        services=[],
+        image_env={},
+        pod_ips=[POD_IP],
+        host_ips=[NODE_IP],
+        sources=SOURCES,
+    )
+
+
+def key_ref(ref: str, name: str, key: str, **fields: Any) -> Object:
+    return {"name": "X", "valueFrom": {ref: {"name": name, "key": key, **fields}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "settings"}}]}, {"A": "1", "B": "2"}),
+        ({"envFrom": [{"prefix": "P_", "secretRef": {"name": "keys"}}]}, {"P_B": "hidden"}),
+        ({"envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "keys"}}]}, {"B": "hidden"}),
+        ({"envFrom": [{"configMapRef": {"name": "settings"}}], "env": [{"name": "A", "value": "$(B)0"}]}, {"A": "20"}),
+        ({"envFrom": [{"configMapRef": {"name": "none", "optional": True}}]}, {"A": None}),
+        ({"env": [key_ref("configMapKeyRef", "settings", "A")]}, {"X": "1"}),
+        ({"env": [key_ref("secretKeyRef", "keys", "B")]}, {"X": "hidden"}),
+        ({"env": [key_ref("secretKeyRef", "keys", "Z", optional=True)]}, {"X": None}),
+        ({"env": [key_ref("configMapKeyRef", "none", "Z", optional=True)]}, {"X": None}),
+    ],
+)
+def test_variables_come_from_config_maps_and_secrets(fields: dict[str, Any], found: dict[str, str | None]) -> None:
+    environment = environment_of(**fields)
+
+    assert {name: environment.get(name) for name in found} == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "none"}}]}, 'configmap "none" not found'),
+        ({"env": [key_ref("secretKeyRef", "none", "k")]}, 'secret "none" not found'),
+        ({"env": [key_ref("secretKeyRef", "keys", "Z")]}, "couldn't find key Z in Secret default/keys"),
+        ({"env": [key_ref("configMapKeyRef", "settings", "Z")]}, "couldn't find key Z in ConfigMap default/settings"),
+    ],
+)
+def test_what_a_variable_needs_and_is_not_there_is_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        environment_of(**fields)
+
+    assert str(refused.value) == message

@@ -78,7 +78,7 @@ def test_args_do_not_take_the_place_of_the_pause_program() -> None:
     assert image.argv((), ("-v",)) == (*image.entrypoint, "-v")
 
 
-@pytest.mark.parametrize("name", ["nginx", "quay.io/mendhak/http-https-echo", "mendhak/http-https-echo-2", "pause"])
+@pytest.mark.parametrize("name", ["redis", "quay.io/mendhak/http-https-echo", "mendhak/http-https-echo-2", "pause"])
 def test_others_are_not_known(name: str) -> None:
     reference = parse_reference(name)
     assert reference is not None
@@ -90,8 +90,14 @@ def test_the_known_images_are_told_as_a_person_writes_them() -> None:
         "mendhak/http-https-echo",
         "ghcr.io/mendhak/http-https-echo",
         "traefik/whoami",
+        "registry.k8s.io/e2e-test-images/agnhost",
+        "nginx",
+        "registry.k8s.io/e2e-test-images/nginx",
+        "httpd",
+        "registry.k8s.io/e2e-test-images/httpd",
         "nicolaka/netshoot",
         "busybox",
+        "registry.k8s.io/e2e-test-images/busybox",
         "alpine",
         "debian",
         "ubuntu",
@@ -115,3 +121,21 @@ def test_command_replaces_the_entrypoint_and_args_the_cmd(
     image = Image(program="p", entrypoint=("/entry",), cmd=("cmd",))
 
     assert image.argv(command, args) == argv
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "argv", "held"),
+    [
+        ((), (), ("/python", "pause"), True),
+        ((), ("netexec",), ("/python", "netexec"), True),
+        (("/agnhost", "netexec"), ("--http-port=80",), ("/python", "netexec", "--http-port=80"), True),
+        (("sh", "-c", "x"), (), ("sh", "-c", "x"), False),
+    ],
+)
+def test_a_command_may_name_the_images_own_program(
+    command: tuple[str, ...], args: tuple[str, ...], argv: tuple[str, ...], held: bool
+) -> None:
+    image = Image(program="p", entrypoint=("/python",), cmd=("pause",), unblocks_sigterm=True, path="/agnhost")
+
+    assert image.argv(command, args) == argv
+    assert image.holds_sigterm(argv) is held

@@ -143,7 +143,7 @@ def test_a_changed_image_replaces_a_running_container() -> None:
 
 
 def test_an_image_that_cannot_be_had_waits_for_another() -> None:
-    bad, good = pod_spec(container(image="nginx")), pod_spec(container(image="busybox"))
+    bad, good = pod_spec(container(image="redis")), pod_spec(container(image="busybox"))
     waiting = container_waits(ContainerRecord(), bad.containers[0], Waiting(reason="ErrImagePull"))
 
     assert decide(bad, record(web=waiting), NOW) == NOTHING
@@ -290,3 +290,73 @@ def test_a_back_off_says_how_long(delay_s: float, text: str) -> None:
 
     message = f"back-off {text} restarting failed container=web pod=web_default(u)"
     assert back_off_message(pod, pod.containers[0], worn) == message
+
+
+# Sidecars.
+
+SIDECAR = container("proxy", restartPolicy="Always")
+BETWEEN = {"initContainers": [container("one"), SIDECAR, container("two")]}
+
+
+def starting() -> ContainerRecord:
+    """It runs, and its startup probe has not passed."""
+    return replace(running(), started=False, ready=False)
+
+
+@pytest.mark.parametrize(
+    ("containers", "decision"),
+    [
+        ({}, start("one")),
+        ({"one": ended(0)}, start("proxy")),
+        ({"one": ended(0), "proxy": starting()}, NOTHING),
+        ({"one": ended(0), "proxy": running()}, start("two")),
+        ({"one": ended(0), "proxy": ended(1)}, start("proxy")),
+        ({"one": ended(0), "proxy": ended(0), "two": running()}, start("proxy")),
+        ({"one": ended(0), "proxy": running(), "two": ended(0)}, start("web")),
+        ({"one": ended(0), "proxy": ended(0), "two": ended(0), "web": running()}, start("proxy")),
+    ],
+)
+def test_a_sidecar_is_started_in_its_turn_and_kept(containers: dict[str, ContainerRecord], decision: Decision) -> None:
+    assert decide(pod_spec(**BETWEEN), record(**containers), NOW) == decision
+
+
+def kill(name: str, grace_s: float) -> Decision:
+    return Decision(actions=(KillContainer(name=name, grace_s=grace_s, message=f"Stopping container {name}"),))
+
+
+TWO_SIDECARS = {"initContainers": [container("a", restartPolicy="Always"), container("b", restartPolicy="Always")]}
+
+
+@pytest.mark.parametrize(
+    ("containers", "decision"),
+    [
+        ({"web": ended(0), "a": running(), "b": running()}, kill("b", 30.0)),
+        ({"web": ended(0), "a": running(), "b": ended(0)}, kill("a", 30.0)),
+        ({"web": ended(0), "a": ended(0), "b": ended(137)}, Decision(actions=(Finish(deleted=False),))),
+    ],
+)
+def test_sidecars_end_with_the_last_of_the_others(containers: dict[str, ContainerRecord], decision: Decision) -> None:
+    assert decide(pod_spec(restartPolicy="Never", **TWO_SIDECARS), record(**containers), NOW) == decision
+
+
+@pytest.mark.parametrize(
+    ("containers", "left_s", "decision"),
+    [
+        ({"web": running(), "a": running(), "b": running()}, 25.0, kill("web", 30.0)),
+        ({"web": ended(0), "a": running(), "b": running()}, 12.0, kill("b", 12.0)),
+        ({"web": ended(0), "a": running(), "b": ended(0)}, -1.0, kill("a", 2.0)),
+    ],
+)
+def test_a_deleted_pods_sidecars_share_what_is_left_of_its_grace(
+    containers: dict[str, ContainerRecord], left_s: float, decision: Decision
+) -> None:
+    pod = pod_spec(deleted=30, **TWO_SIDECARS)
+
+    assert decide(pod, record(**containers), pod.deleted_at - left_s) == decision
+
+
+def test_a_pod_that_is_gone_from_the_api_ends_all_at_once() -> None:
+    pod = pod_spec(deleted=0, **TWO_SIDECARS)
+
+    actions = decide(pod, record(web=running(), a=running(), b=running()), NOW).actions
+    assert {action.name for action in actions if isinstance(action, KillContainer)} == {"web", "a", "b"}

@@ -6,22 +6,24 @@ from typing import Any
 
 import pytest
 
-from fairway.api.types import Key
+from fairway.api.types import Key, Object
 from fairway.kubelet.pod import (
     ContainerSpec,
     DnsConfig,
     EnvVar,
     ExecAction,
+    Hook,
     HostAlias,
     HttpGet,
     PodSpec,
     ProbeSpec,
     ProbeType,
     RestartPolicy,
+    Sleep,
     TcpSocket,
     parse_pod,
 )
-from tests.kubelet.objects import container, pod_object, pod_spec
+from tests.kubelet.objects import NODE, container, pod_object, pod_spec
 
 
 def test_a_bare_pod_has_the_defaults() -> None:
@@ -32,6 +34,7 @@ def test_a_bare_pod_has_the_defaults() -> None:
         restart_policy=RestartPolicy.ALWAYS,
         grace_s=30,
         hostname="web",
+        node_name=NODE,
     )
 
 
@@ -97,6 +100,7 @@ def test_everything_a_pod_may_ask_for_is_read() -> None:
         subdomain="shop",
         host_aliases=(HostAlias(address="10.1.1.1", names=("db",)),),
         dns=DnsConfig(policy="None", nameservers=("10.0.0.10",), searches=("x",), options=("ndots:2", "edns0")),
+        node_name=NODE,
         readiness_gates=("example.com/lb",),
         service_links=False,
     )
@@ -115,14 +119,12 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"hostNetwork": True}, "spec.hostNetwork"),
         ({"hostPID": True}, "spec.hostPID"),
         ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
         ({"activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v"}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "spec.volumes[0] (secret)"),
-        ({"initContainers": [container("i", restartPolicy="Always")]}, "spec.initContainers[0].restartPolicy"),
     ],
 )
 def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named: str) -> None:
@@ -132,12 +134,10 @@ def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, "spec.containers[0].envFrom"),
-        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
         ({"ports": [{"containerPort": 80, "hostPort": 80}]}, "spec.containers[0].ports[0].hostPort"),
         (
-            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
-            "spec.containers[0].env[0].valueFrom.secretKeyRef",
+            {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]},
+            "spec.containers[0].env[0].valueFrom.resourceFieldRef",
         ),
         ({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 3}}, "spec.containers[0].livenessProbe (grpc)"),
     ],
@@ -163,3 +163,24 @@ def test_what_has_no_effect_is_named_but_no_obstacle() -> None:
         "spec.containers[0].securityContext",
         "spec.containers[0].resources.limits",
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "hook"),
+    [
+        ({"exec": {"command": ["rm", "/x"]}}, ExecAction(command=("rm", "/x"))),
+        ({"httpGet": {"port": "http", "path": "/bye", "scheme": "HTTP"}}, HttpGet(port="http", path="/bye")),
+        ({"sleep": {"seconds": 3}}, Sleep(seconds=3)),
+    ],
+)
+def test_hooks_are_read(given: Object, hook: Hook) -> None:
+    spec = pod_spec(container(lifecycle={"postStart": given, "preStop": given})).containers[0]
+
+    assert (spec.post_start, spec.pre_stop) == (hook, hook)
+
+
+def test_a_pod_on_the_nodes_network_has_the_nodes_name_and_ports() -> None:
+    spec = pod_spec(container(ports=[{"containerPort": 80, "hostPort": 80}]), hostNetwork=True, hostname="own")
+
+    assert (spec.host_network, spec.hostname, spec.node_name) == (True, NODE, NODE)
+    assert spec.unsupported == ()

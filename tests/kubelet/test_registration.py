@@ -93,6 +93,33 @@ async def test_a_lease_that_was_taken_away_is_made_again() -> None:
     assert again["metadata"]["uid"] != first["metadata"]["uid"]
 
 
+def conditions(api: FakeApi) -> dict[str, str]:
+    return {one["type"]: one["status"] for one in api.objects[NODES][NODE]["status"]["conditions"]}
+
+
+async def test_a_node_that_is_held_to_be_lost_says_that_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_CHECK_S", 0.0)
+    api = FakeApi()
+    async with registering(api):
+        await until_lease(api, 1)
+        found = api.objects[NODES][NODE]
+        unknown = [{**one, "status": "Unknown"} for one in found["status"]["conditions"]]
+        api.put({**found, "status": {**found["status"], "conditions": unknown}})
+        async with asyncio.timeout(TIMEOUT_S), api._moved:
+            await api._moved.wait_for(lambda: conditions(api)["Ready"] == "True")
+
+    assert set(conditions(api).values()) == {"True", "False"}
+
+
+async def test_a_node_that_nobody_doubts_does_not_repeat_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_CHECK_S", 0.0)
+    api = FakeApi()
+    async with registering(api):
+        await until_lease(api, 5)
+
+    assert sum(seen.method == "PATCH" for seen in api.requests) == 1
+
+
 def test_this_machine_can_be_described() -> None:
     machine = read_machine()
 

@@ -46,7 +46,7 @@ class Bench:
 
     async def start(self, obj: Object, sandbox: Sandbox, run: int = 0) -> Container:
         pod = parse_pod(obj)
-        return await self.runtime.start(pod, obj, sandbox, pod.containers[0], IDLE, run)
+        return await self.runtime.start(pod, obj, sandbox, pod.containers[0], IDLE, run=run, sources={})
 
     async def log_of(self, obj: Object) -> bytes:
         log = self.logs.find(parse_pod(obj).uid, "web", previous=False)

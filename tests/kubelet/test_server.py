@@ -237,7 +237,7 @@ async def test_a_log_that_is_not_there_says_why(
     run_node: RunNode, tmp_path: Path, authority: Authority, path: str, status: int, text: str
 ) -> None:
     async with run_node() as node, calling(node, tmp_path, authority) as caller:
-        await node.apply(pod_object("web", container(image="nginx")))
+        await node.apply(pod_object("web", container(image="redis")))
         await node.until(lambda: node.state("web").get("waiting", {}).get("reason") == "ErrImagePull")
 
         assert await caller.get(f"/containerLogs/{path}") == (status, text)

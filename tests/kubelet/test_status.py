@@ -315,3 +315,34 @@ CPU_AND_MEMORY = {"cpu": "1", "memory": "1Gi"}
 )
 def test_quality_of_service_follows_requests_and_limits(resources: list[dict[str, Any]], qos: str) -> None:
     assert qos_class({"containers": [{"resources": item} for item in resources]}) == qos
+
+
+SIDECAR = {"initContainers": [container("proxy", restartPolicy="Always")]}
+
+
+@pytest.mark.parametrize(
+    ("containers", "phase", "initialized", "ready"),
+    [
+        ({"proxy": replace(running(), started=False, ready=False)}, Phase.PENDING, "False", "False"),
+        ({"proxy": running(), "web": running()}, Phase.RUNNING, "True", "True"),
+        ({"proxy": replace(running(), ready=False), "web": running()}, Phase.RUNNING, "True", "False"),
+        ({"proxy": running(), "web": ended(0)}, Phase.RUNNING, "True", "False"),
+        ({"proxy": ended(137), "web": ended(0)}, Phase.SUCCEEDED, "True", "False"),
+    ],
+)
+def test_a_sidecar_counts_for_readiness_and_not_for_success(
+    containers: dict[str, ContainerRecord], phase: Phase, initialized: str, ready: str
+) -> None:
+    status = status_of(pod_spec(restartPolicy="Never", **SIDECAR), record(**containers))
+
+    assert status["phase"] == phase
+    assert (conditions(status)["Initialized"], conditions(status)["Ready"]) == (initialized, ready)
+
+
+def test_a_sidecar_of_a_finished_pod_is_terminated_and_not_about_to_restart() -> None:
+    pod = pod_spec(restartPolicy="Never", **SIDECAR)
+    proxy = ended(143, T0, backoff=Backoff(delay_s=10.0, updated_at=T0))
+
+    status = status_of(pod, record(proxy=proxy, web=ended(0)))
+
+    assert list(status["initContainerStatuses"][0]["state"]) == ["terminated"]

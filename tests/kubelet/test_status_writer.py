@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fairway.api.types import Object
@@ -21,10 +22,10 @@ def status(phase: str, *conditions: Object) -> Object:
 
 
 @asynccontextmanager
-async def writing(api: FakeApi) -> AsyncIterator[StatusWriter]:
+async def writing(api: FakeApi, clock: Callable[[], float] = time.time) -> AsyncIterator[StatusWriter]:
     async with api.serve(), Client(Credentials(server=api.url)) as client:
         async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
-            writer = StatusWriter(client, pod_spec(), {})
+            writer = StatusWriter(client, pod_spec(), {}, clock=clock)
             running = group.create_task(writer.run())
             yield writer
             running.cancel()
@@ -118,3 +119,47 @@ async def test_conditions_are_ours_as_wanted_and_others_as_observed() -> None:
         writer.observe([stale, gate])
 
         assert writer.conditions == [ready, gate]
+
+
+def ready(status: str, since: str) -> Object:
+    return {"type": "Ready", "status": status, "lastTransitionTime": since}
+
+
+async def test_ready_that_was_taken_meanwhile_is_said_again_as_of_now() -> None:
+    """Controllers take it from the pods of a node they do not hear of."""
+    api = FakeApi()
+    api.put(pod_object("web"))
+    async with writing(api, clock=lambda: 1748779200.0) as writer:
+        writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        writer.observe([ready("False", "2025-06-01T11:59:00Z")])
+        await writer.flush()
+
+    assert written(api) == ["Running", "Running"]
+    [said] = api.requests[-1].body["status"]["conditions"]
+    assert (said["status"], said["lastTransitionTime"]) == ("True", "2025-06-01T12:00:00Z")
+
+
+async def test_an_echo_of_an_older_status_of_ours_is_no_reason_to_write() -> None:
+    api = FakeApi()
+    api.put(pod_object("web"))
+    async with writing(api) as writer:
+        writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        writer.observe([ready("False", "2025-06-01T11:00:00Z")])
+        writer.observe([])
+        await writer.flush()
+
+    assert written(api) == ["Running"]
+
+
+async def test_a_pod_that_is_not_ready_may_be_called_so() -> None:
+    api = FakeApi()
+    api.put(pod_object("web"))
+    async with writing(api) as writer:
+        writer.want(status("Running", ready("False", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        writer.observe([ready("False", "2025-06-01T11:59:00Z")])
+        await writer.flush()
+
+    assert written(api) == ["Running"]

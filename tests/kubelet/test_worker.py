@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fairway.api.types import Object
 from fairway.fabric.spawner import HostKind, HostSpec
 from tests.kubelet.conftest import RunNode
-from tests.kubelet.objects import ECHO, NODE_IP, container, pod_object, service
+from tests.kubelet.objects import ECHO, NODE, NODE_IP, container, pod_object, service
 from tests.watch.fake_api import raw
 
 FOREVER = ["sleep", "infinity"]
@@ -79,6 +81,40 @@ async def test_a_pod_is_a_host_of_its_own_name_with_its_files(run_node: RunNode)
         assert spec.owner == "default/web/u1"
         assert "127.9.1.2\tweb\n" in spec.files["/etc/hosts"]
         assert spec.files["/etc/resolv.conf"].startswith("search default.svc.cluster.local svc.cluster.local")
+
+
+async def test_a_sidecar_runs_beside_the_others_and_ends_after_them(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    lasting = f"trap 'echo NAME ends >> {trace}; exit 0' TERM; echo NAME >> {trace}; while :; do sleep 0.01; done"
+    proxy = shell(lasting.replace("NAME", "proxy"), "proxy", restartPolicy="Always")
+    async with run_node() as node:
+        main = shell(lasting.replace("NAME", "main"), readinessProbe=exists(trace))
+        await node.apply(pod_object("web", main, initContainers=[proxy]))
+        await node.until(lambda: node.ready("web"))
+        assert [status["ready"] for status in node.status("web")["initContainerStatuses"]] == [True]
+
+        await node.apply(pod_object("web", main, initContainers=[proxy], deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+
+    assert trace.read_text() == "proxy\nmain\nmain ends\nproxy ends\n"
+
+
+async def test_a_pod_on_the_nodes_network_is_within_the_node_and_takes_no_address(run_node: RunNode) -> None:
+    async with run_node() as node:
+        await node.apply(pod_object("web", hostNetwork=True))
+        await node.until(lambda: node.ready("web"))
+
+        spec = node.spawner.specs["web"]
+        assert (spec.within, spec.hostname) == (NODE, NODE)
+        assert spec.files["/etc/hosts"].startswith("# Kubernetes-managed hosts file (host network).\n")
+        assert [write["podIPs"] for write in node.writes("web")] == [[{"ip": NODE_IP}]] * 2
+        assert node.network.attached == {}
+
+        await node.apply(pod_object("web", hostNetwork=True, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.apply(pod_object("other"))
+        await node.until(lambda: node.ready("other"))
+        assert node.status("other")["podIP"] == "127.9.1.2"
 
 
 async def test_a_name_that_another_host_has_gets_a_part_of_the_uid(run_node: RunNode) -> None:
@@ -156,19 +192,19 @@ async def test_all_containers_of_a_pod_run_in_its_one_host(run_node: RunNode) ->
 
 async def test_an_unknown_image_waits_with_an_event_that_lists_the_known_ones(run_node: RunNode) -> None:
     async with run_node() as node:
-        await node.apply(pod_object("web", container(image="nginx:1.27")))
+        await node.apply(pod_object("web", container(image="redis:7.2")))
         await node.until(lambda: len(node.events("Failed")) == 2)
 
         assert node.state("web")["waiting"]["reason"] == "ErrImagePull"
         message = next(text for text in node.events("Failed") if text.startswith("Failed to pull"))
-        assert message.startswith('Failed to pull image "nginx:1.27": this lab has no registry')
+        assert message.startswith('Failed to pull image "redis:7.2": this lab has no registry')
         assert "mendhak/http-https-echo" in message
         assert node.status("web")["phase"] == "Pending"
 
 
 async def test_an_image_that_is_corrected_starts(run_node: RunNode) -> None:
     async with run_node() as node:
-        await node.apply(pod_object("web", container(image="nginx")))
+        await node.apply(pod_object("web", container(image="redis")))
         await node.until(lambda: "waiting" in node.state("web") and bool(node.events("Failed")))
 
         await node.apply({**pod_object("web", container(image="busybox")), "status": node.status("web")})
@@ -180,10 +216,10 @@ async def test_an_image_that_is_corrected_starts(run_node: RunNode) -> None:
 async def test_what_the_lab_lacks_is_named_and_the_pod_waits(run_node: RunNode) -> None:
     async with run_node() as node:
         volumes = [{"name": "config", "configMap": {"name": "c"}}]
-        await node.apply(pod_object("web", hostNetwork=True, volumes=volumes))
+        await node.apply(pod_object("web", hostPID=True, volumes=volumes))
         await node.until(lambda: bool(node.events("Unsupported")) and bool(node.state("web")))
 
-        text = "this lab does not offer: spec.hostNetwork, spec.volumes[0] (configMap); remove it from the pod"
+        text = "this lab does not offer: spec.hostPID, spec.volumes[0] (configMap); remove it from the pod"
         await node.until_events("Unsupported", [text])
         assert node.state("web") == {"waiting": {"reason": "CreateContainerConfigError", "message": text}}
         assert node.spawner.specs == {}
@@ -516,3 +552,94 @@ async def test_many_pods_cost_each_the_same_number_of_writes(run_node: RunNode) 
         assert {len(node.writes(f"p{index}")) for index in range(20)} <= {1, 2}
         assert len({node.status(f"p{index}")["podIP"] for index in range(20)}) == 20
         assert len(os.listdir("/proc/self/fd")) < 200
+
+
+# What it refers to.
+
+
+async def test_a_container_waits_for_its_config_map(run_node: RunNode, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    reference = {"name": "WHERE", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "where"}}}
+    web = shell("touch $WHERE; exec sleep infinity", env=[reference], readinessProbe=exists(up))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: "waiting" in node.state("web") and bool(node.events("Failed")))
+        waiting = {"reason": "CreateContainerConfigError", "message": 'configmap "settings" not found'}
+        await node.until(lambda: node.state("web") == {"waiting": waiting})
+        assert node.events("Failed") == ['Error: configmap "settings" not found']
+
+        metadata = {"name": "settings", "namespace": "default"}
+        await node.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"where": str(up)}})
+        await node.until(lambda: node.ready("web"))
+
+
+# Hooks.
+
+
+def hook(script: str) -> Object:
+    return {"exec": {"command": ["/bin/sh", "-c", script]}}
+
+
+async def test_a_container_is_probed_once_its_post_start_is_over(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    probe = {"exec": {"command": ["/bin/sh", "-c", f"echo probe >> {trace}"]}, "periodSeconds": 1}
+    web = container(lifecycle={"postStart": hook(f"sleep 0.1; echo hook >> {trace}")}, readinessProbe=probe)
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+
+    assert trace.read_text().splitlines()[:2] == ["hook", "probe"]
+
+
+async def test_a_failed_post_start_ends_the_container(run_node: RunNode) -> None:
+    web = shell("trap 'exit 3' TERM; while :; do sleep 0.01; done", lifecycle={"postStart": hook("sleep 0.1; false")})
+    async with run_node() as node:
+        await node.apply(pod_object("web", web, restartPolicy="Never"))
+        await node.until(lambda: node.status("web").get("phase") == "Failed")
+
+        assert node.state("web")["terminated"]["exitCode"] == 3
+        await node.until_events("FailedPostStartHook", ["PostStartHook failed"])
+        await node.until_events("Killing", ["FailedPostStartHook"])
+
+
+async def test_pre_stop_comes_before_sigterm(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    script = f"trap 'echo term >> {trace}; exit 0' TERM; echo up >> {trace}; while :; do sleep 0.01; done"
+    hooks = {"preStop": hook(f"sleep 0.1; echo hook >> {trace}; false")}
+    web = shell(script, lifecycle=hooks, readinessProbe=exists(trace))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.until_events("FailedPreStopHook", ["PreStopHook failed"])
+
+    assert trace.read_text() == "up\nhook\nterm\n"
+
+
+async def test_pre_stop_takes_no_longer_than_the_grace(run_node: RunNode, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    script = f"trap 'echo term >> {trace}; exit 0' TERM; echo up >> {trace}; while :; do sleep 0.01; done"
+    web = shell(script, lifecycle={"preStop": {"sleep": {"seconds": 3600}}}, readinessProbe=exists(trace))
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=1))
+        await node.until(lambda: node.pod("web") is None)
+
+    assert trace.read_text() == "up\nterm\n"
+
+
+@pytest.mark.parametrize(("answered", "events"), [(True, []), (False, ["PreStopHook failed"])])
+async def test_a_hook_over_http_fails_when_nobody_answers(run_node: RunNode, answered: bool, events: list[str]) -> None:
+    port = free_port()
+    get = {"port": port, "path": "/", "scheme": "HTTP"}
+    hooks = {"preStop": {"httpGet": get if answered else {**get, "port": free_port()}}}
+    probe = {"httpGet": get, "periodSeconds": 1}
+    web = container("web", "traefik/whoami", args=["--port", str(port)], readinessProbe=probe, lifecycle=hooks)
+    async with run_node() as node:
+        await node.apply(pod_object("web", web))
+        await node.until(lambda: node.ready("web"))
+        await node.apply(pod_object("web", web, deleted=30))
+        await node.until(lambda: node.pod("web") is None)
+        await node.until_events("FailedPreStopHook", events)

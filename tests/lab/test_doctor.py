@@ -73,7 +73,7 @@ def node_port(user: User) -> str:
 
 def test_nothing_is_found_in_a_healthy_lab(patient: User) -> None:
     answer = patient.fairway("doctor")
-    assert (answer.code, answer.out) == (0, "nothing found: 20 checks on 4 nodes and 2 Services\n")
+    assert (answer.code, answer.out) == (0, "nothing found: 20 checks on 4 nodes and 3 Services\n")
 
 
 def test_nothing_is_found_in_a_healthy_lab_in_mode_iptables() -> None:
@@ -393,7 +393,7 @@ def test_a_finding_in_words(patient: User) -> None:
         assert lines[0] == f"fault  ip-forward  {WORKER2}, net/ipv4/ip_forward"
         assert lines[1].strip() == "the node does not forward IPv4 packets"
         assert [line.split()[0] for line in lines[2:5]] == ["evidence", "consequence", "mend"]
-        assert lines[-1] == "1 finding: 20 checks on 4 nodes and 2 Services"
+        assert lines[-1] == "1 finding: 20 checks on 4 nodes and 3 Services"
     finally:
         on(patient, WORKER2, "sysctl", "-w", "net.ipv4.ip_forward=1")
 

@@ -16,6 +16,7 @@ import pytest
 from fairway.plan.options import Mode
 from tests.lab.command import Answer, User
 from tests.lab.ordinary import ORDINARY_UID, command_for_everyone, is_root
+from tests.lab.questions import answers, asking, records
 from tests.lab.traces import machine
 
 pytestmark = pytest.mark.lab
@@ -139,6 +140,20 @@ def test_kubectl_shows_both_addresses(walked: Walked) -> None:
     assert json.loads(networks) == ["10.10.1.0/24", "fd00:10:10:1::/64"]
     kubernetes = walked.service("kubernetes")
     assert (kubernetes["ipFamilies"], kubernetes["clusterIPs"]) == (["IPv4"], ["10.200.1.1"])
+
+
+def test_names_have_both_addresses_and_either_address_of_the_dns_tells_them(walked: Walked) -> None:
+    servers = json.loads(walked.kubectl("get", "svc", "kube-dns", "-n", "kube-system", "-o", "json"))["spec"][
+        "clusterIPs"
+    ]
+    assert servers == ["10.200.1.10", "fd00:10:200:1::a"]
+    ipv4, ipv6 = walked.service("svc-nodeport")["clusterIPs"]
+    name = "svc-nodeport.default.svc.cluster.local"
+    for server in servers:
+        for over in ("udp", "tcp"):
+            asked = asking([(name, "A"), (name, "AAAA"), ("mypc", "AAAA")], server=server, over=over)
+            told = [records(answer) for answer in answers(walked.on("webpod1", *asked))]
+            assert told == [[f"A {ipv4}"], [f"AAAA {ipv6}"], ["AAAA fd00:172:18::100"]]
 
 
 def test_status_tells_both_addresses_of_nodes_and_clients(walked: Walked) -> None:

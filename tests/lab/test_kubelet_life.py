@@ -114,6 +114,34 @@ def test_pods_run_again_after_kill_9_and_the_balancers_address_stays(lab: Lab) -
     assert "Hostname: web\n" in lab.inside("mypc", "curl", "-s", "--max-time", "5", address)
 
 
+def test_a_node_that_falls_silent_loses_its_endpoints_and_comes_back_with_them(lab: Lab) -> None:
+    ready = "{.status.conditions[?(@.type=='Ready')].status}"
+    endpoint = "{.items[0].endpoints[0].conditions.ready}"
+    slices = ("get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", f"jsonpath={endpoint}")
+    before = lab.kubectl("get", "endpoints", "web", "-o", "jsonpath={.subsets[0].addresses[0].ip}")
+
+    lab.signal("STOP")
+    lab.until(f"node/{NODE}", ready, "Unknown")
+    lab.until("endpoints/web", "{.subsets[0].notReadyAddresses[0].ip}", before)
+    lab.until("pod/web", ready, "False")
+    assert lab.kubectl(*slices) == "false"
+    listed = lab.kubectl("get", "node", NODE, "--no-headers").split()
+    assert listed[:2] == [NODE, "NotReady"]
+    keys = "jsonpath={range .spec.taints[*]}{.key}:{.effect} {end}"
+    unreachable = "node.kubernetes.io/unreachable"
+    assert lab.kubectl("get", "node", NODE, "-o", keys).split() == [
+        f"{unreachable}:NoSchedule",
+        f"{unreachable}:NoExecute",
+    ]
+
+    lab.signal("CONT")
+    lab.until(f"node/{NODE}", ready, "True")
+    lab.until("endpoints/web", "{.subsets[0].addresses[0].ip}", before)
+    assert lab.kubectl(*slices) == "true"
+    assert lab.kubectl("get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].restartCount}") == "1"
+    lab.until(f"node/{NODE}", "{.spec.taints}", "")
+
+
 def test_an_address_that_went_elsewhere_meanwhile_is_given_up(lab: Lab) -> None:
     """Two nodes with one address would both answer for it."""
     before = lab.kubelet()[1]

@@ -39,6 +39,8 @@ def test_status_tells_machines_and_programs(lab: User) -> None:
     }
     assert {service["name"]: service["starts"] for service in status["services"]} == {
         "control-plane": 1,
+        "dns": 1,
+        "faults": 1,
         **{f"{program}-{node}": 1 for program in ("kubelet", "kube-proxy") for node in status_nodes(status)},
     }
     assert status["mode"] == "nftables"

@@ -132,13 +132,13 @@ def test_a_job_of_init_and_main_container_completes(lab: User) -> None:
 
 
 def test_an_unknown_image_waits_and_its_event_names_the_known(lab: User) -> None:
-    apply(lab, pod("stranger", {"image": "nginx:1.27"}))
+    apply(lab, pod("stranger", {"image": "redis:7.2"}))
     until(
         lab, "pod/stranger", "{.status.containerStatuses[0].state.waiting.reason}", "ErrImagePull", namespace=NAMESPACE
     )
 
     message = status(lab, "stranger")["containerStatuses"][0]["state"]["waiting"]["message"]
-    assert 'Failed to pull image "nginx:1.27"' in message
+    assert 'Failed to pull image "redis:7.2"' in message
     assert "mendhak/http-https-echo" in message
 
 

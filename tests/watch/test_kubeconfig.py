@@ -58,6 +58,7 @@ def test_inline_certificates_make_a_context_that_verifies_and_leave_no_file(tmp_
     assert credentials.ssl_context is not None
     assert credentials.ssl_context.check_hostname
     assert [entry["subject"] for entry in credentials.ssl_context.get_ca_certs()] == [((("commonName", "test-ca"),),)]
+    assert credentials.authority == AUTHORITY.certificate.decode()
     assert [*(tmp_path / "tmp").iterdir()] == []
 
 
@@ -216,6 +217,7 @@ def test_a_pod_finds_its_service_account(tmp_path):
     assert credentials.server == "https://[fd00::1]:443"
     assert credentials.namespace == "kube-system"
     assert credentials.authorization() == "Bearer abc"
+    assert credentials.authority == AUTHORITY.certificate.decode()
 
 
 def test_outside_of_a_cluster_the_way_out_is_a_kubeconfig(tmp_path):

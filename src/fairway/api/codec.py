@@ -19,6 +19,7 @@ from fairway.api.types import Key, Object
 from fairway.base.errors import Refused
 
 _View = TypeVar("_View", Service, EndpointSlice, Node, Pod, ServiceCIDR)
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 _CHOICES = {
     "type": ServiceType,
@@ -34,27 +35,27 @@ _CHOICES = {
 
 def decode_service(obj: Object) -> Service:
     """The view of a v1 Service. Raises Refused, naming the object and the field, where a field has the wrong form."""
-    return _decode(obj, Service)
+    return decode(obj, Service)
 
 
 def decode_endpoint_slice(obj: Object) -> EndpointSlice:
     """The view of a discovery.k8s.io/v1 EndpointSlice. Raises Refused as `decode_service` does."""
-    return _decode(obj, EndpointSlice)
+    return decode(obj, EndpointSlice)
 
 
 def decode_node(obj: Object) -> Node:
     """The view of a v1 Node. Raises Refused as `decode_service` does."""
-    return _decode(obj, Node)
+    return decode(obj, Node)
 
 
 def decode_pod(obj: Object) -> Pod:
     """The view of a v1 Pod. Raises Refused as `decode_service` does."""
-    return _decode(obj, Pod)
+    return decode(obj, Pod)
 
 
 def decode_service_cidr(obj: Object) -> ServiceCIDR:
     """The view of a networking.k8s.io/v1 ServiceCIDR. Raises Refused as `decode_service` does."""
-    return _decode(obj, ServiceCIDR)
+    return decode(obj, ServiceCIDR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ def decode_cluster(objects: Iterable[Object]) -> ClusterView:
 def _decode_all(objects: list[Object], resource: Resource, view: type[_View]) -> tuple[_View, ...]:
     by_key: dict[Key, _View] = {}
     for obj in objects:
-        decoded = _decode(obj, view)
+        decoded = decode(obj, view)
         key = decoded.metadata.key
         if key in by_key:
             raise Refused(f"{resource.kind} {key} is given twice; leave one of them out")
@@ -114,7 +115,8 @@ def _decode_all(objects: list[Object], resource: Resource, view: type[_View]) ->
     return tuple(by_key[key] for key in sorted(by_key))
 
 
-def _decode(obj: Object, view: type[_View]) -> _View:
+def decode(obj: Object, view: type[_Struct]) -> _Struct:
+    """Any view of an object. Raises Refused as `decode_service` does."""
     try:
         return msgspec.convert(obj, view)
     except msgspec.ValidationError:

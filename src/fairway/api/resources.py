@@ -103,6 +103,14 @@ CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", short_names=("cm",
 SECRETS = Resource(kind="Secret", plural="secrets")
 SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
 EVENTS = Resource(kind="Event", plural="events", short_names=("ev",))
+DAEMON_SETS = Resource(
+    kind="DaemonSet",
+    plural="daemonsets",
+    group="apps",
+    short_names=("ds",),
+    categories=("all",),
+    subresources=(_STATUS,),
+)
 DEPLOYMENTS = Resource(
     kind="Deployment",
     plural="deployments",
@@ -140,6 +148,7 @@ RESOURCES: tuple[Resource, ...] = (
     SECRETS,
     SERVICE_ACCOUNTS,
     EVENTS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     REPLICA_SETS,
     ENDPOINT_SLICES,

@@ -12,7 +12,7 @@ import random
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from socket import socket
@@ -25,6 +25,7 @@ from fairway.apiserver.allocators import ServiceAllocator
 from fairway.apiserver.bodies import MAX_BYTES
 from fairway.apiserver.bootstrap import ensure, is_complete
 from fairway.apiserver.config import ServerConfig
+from fairway.apiserver.expiry import CHECK_S, expire_events
 from fairway.apiserver.handlers import STREAMED, handle, resolve_target
 from fairway.apiserver.http import headers_of, read_request, refuse, send
 from fairway.apiserver.identity import user_of
@@ -149,12 +150,21 @@ class _Server:
         await self._store.commit()
 
     async def keep_house(self) -> None:
-        """Empty namespaces on their way out, and bring back what a cluster must have. Ends only when cancelled."""
-        seen = 0
+        """Empty namespaces on their way out, bring back what a cluster must have, let old Events go.
+
+        Ends only when cancelled.
+        """
+        clock = asyncio.get_running_loop().time
+        seen, check_at = 0, clock()
         while True:
-            await self._store.wait_for_change(seen)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(check_at):
+                    await self._store.wait_for_change(seen)
             seen = self._store.revisions.revision
             try:
+                if clock() >= check_at:
+                    check_at = clock() + CHECK_S
+                    expire_events(self._registry, self._around().now)
                 if not is_complete(self._registry):
                     await self.bootstrap()
                 empty_terminating(self._registry, self._around())

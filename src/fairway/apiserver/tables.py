@@ -191,6 +191,24 @@ def _deployment(obj: Object, now: datetime) -> Cells:
     ]
 
 
+def _daemon_set(obj: Object, now: datetime) -> Cells:
+    spec, status = obj["spec"], obj.get("status") or {}
+    names, images = _containers(spec["template"])
+    return [
+        _name(obj),
+        status.get("desiredNumberScheduled") or 0,
+        status.get("currentNumberScheduled") or 0,
+        status.get("numberReady") or 0,
+        status.get("updatedNumberScheduled") or 0,
+        status.get("numberAvailable") or 0,
+        _selector({"matchLabels": (spec["template"].get("spec") or {}).get("nodeSelector") or {}}),
+        _age(obj, now),
+        names,
+        images,
+        _selector(spec.get("selector")),
+    ]
+
+
 def _replica_set(obj: Object, now: datetime) -> Cells:
     spec, status = obj["spec"], obj.get("status") or {}
     names, images = _containers(spec["template"])
@@ -333,6 +351,12 @@ _DEFAULT = _printer("Name,Age", "", _plain)
 _PRINTERS: dict[Resource, _Printer] = {
     kinds.PODS: _printer("Name,Ready,Status,Restarts,Age", "IP,Node,Nominated Node,Readiness Gates", _pod),
     kinds.SERVICES: _printer("Name,Type,Cluster-IP,External-IP,Port(s),Age", "Selector", _service),
+    kinds.DAEMON_SETS: _printer(
+        "Name,Desired,Current,Ready,Up-to-date,Available,Node Selector,Age",
+        _WORKLOAD_WIDE,
+        _daemon_set,
+        integers=("Desired", "Current", "Ready", "Up-to-date", "Available"),
+    ),
     kinds.DEPLOYMENTS: _printer("Name,Ready,Up-to-date,Available,Age", _WORKLOAD_WIDE, _deployment),
     kinds.REPLICA_SETS: _printer(
         "Name,Desired,Current,Ready,Age", _WORKLOAD_WIDE, _replica_set, integers=("Desired", "Current", "Ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from fairway.cli.options import lab_name, output, print_json
 from fairway.cli.progress import progress
+from fairway.cluster.fault.model import Told
 from fairway.cluster.report import LabReport, report_lab
 from fairway.cluster.state import LabState
 
@@ -35,6 +37,17 @@ def status(name: str, output: str) -> None:
         sys.exit(1)
 
 
+def faults_table(faults: Sequence[Told]) -> Table:
+    """Planted faults, with what is left of their time."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("ID", "FAULT", "SINCE", "LEFT"):
+        table.add_column(column)
+    for fault in faults:
+        left = f"{fault.left:.1f} s" if fault.left is not None else "until undone"
+        table.add_row(str(fault.number), str(fault.wanted), fault.since, left)
+    return table
+
+
 def _print(report: LabReport) -> None:
     console = Console(highlight=False)
     console.print(f"lab {report.name!r}, up since {report.created}, first process {report.first_process}")
@@ -54,7 +67,8 @@ def _print(report: LabReport) -> None:
     for column in ("PROGRAM", "ON", "PID IN LAB", "STARTS"):
         services.add_column(column)
     for service in report.services:
-        services.add_row(service.name, service.host, str(service.pid or "waiting"), str(service.starts))
-    for table in (machines, services):
+        pid = service.pid or ("held" if service.held else "waiting")
+        services.add_row(service.name, service.host or "the lab", str(pid), str(service.starts))
+    for table in (machines, services, *([faults_table(report.faults)] if report.faults else [])):
         console.print()
         console.print(table)

@@ -28,6 +28,7 @@ VERBS = {
     "verify": "prove with real packets that they meet what is explained",
     "diff": "tell what an edit would do before it is made: doors, backends, rules, live connections",
     "doctor": "find the faults that cost people days, with the commands that mend them",
+    "fault": "plant a fault in a lab: kill, pause, cut, delay, lose packets, and have it undone by itself",
     "render": "print the rules a node would get for Kubernetes objects in a file",
     "explain": "what happens to a packet and why, or who meets what by which door of a Service",
     "proxy": "run the node agent: a kube-proxy",

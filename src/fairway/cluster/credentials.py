@@ -24,7 +24,7 @@ def certificate_paths(state: LabState, name: str) -> tuple[Path, Path]:
 
 
 def component_kubeconfig(state: LabState, component: str) -> Path:
-    """The kubeconfig of a part of the cluster: kubelet-NODE, kube-proxy, controller-manager."""
+    """The kubeconfig of a part of the cluster: kubelet-NODE, kube-proxy, controller-manager, dns."""
     return state.pki / f"{component}.kubeconfig"
 
 
@@ -48,6 +48,9 @@ def write_all(state: LabState, scenario: Scenario, *, api: str, now: datetime) -
     config(state.kubeconfig, "kubernetes-admin", "system:masters", server=api)
     config(component_kubeconfig(state, "kube-proxy"), "system:kube-proxy")
     config(component_kubeconfig(state, "controller-manager"), "system:kube-controller-manager")
+    # CoreDNS is a pod, and has the identity of its service account.
+    service_accounts = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
+    config(component_kubeconfig(state, "dns"), "system:serviceaccount:kube-system:coredns", *service_accounts)
 
     _write_pair(state, "apiserver", authority.issue_server("kube-apiserver", hosts=_api_hosts(scenario)))
     _write_pair(

@@ -16,7 +16,7 @@ from fairway.api.resources import BY_KIND, NODES, PODS
 from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.cluster import credentials, programs
+from fairway.cluster import credentials, dnsservice, programs
 from fairway.cluster.kubeadm import config_maps
 from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabRecord, LabState
@@ -179,7 +179,7 @@ async def _create(client: Client, body: Object) -> None:
 
 
 def _documents(scenario: Scenario) -> list[Object]:
-    """What it starts with: how it was made, as kubeadm keeps it, and the scenario's own."""
+    """What it starts with: how it was made, as kubeadm keeps it, the way to its DNS, and the scenario's own."""
     topology = scenario.topology
     made = config_maps(
         mode=scenario.mode,
@@ -187,6 +187,7 @@ def _documents(scenario: Scenario) -> list[Object]:
         service_cidrs=[str(ranges.service_cidr) for ranges in topology.ranges],
         domain=credentials.CLUSTER_DOMAIN,
     )
+    made += dnsservice.objects(scenario)
     return made + [body for path in scenario.manifests for body in yaml.safe_load_all(path.read_text())]
 
 

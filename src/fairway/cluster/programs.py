@@ -20,15 +20,21 @@ from fairway.apiserver import server as apiserver
 from fairway.apiserver.config import ServerConfig
 from fairway.base.addresses import parse_address
 from fairway.base.errors import FairwayError
-from fairway.cluster.credentials import authority_path, certificate_paths, component_kubeconfig
+from fairway.cluster import dnsservice
+from fairway.cluster.credentials import CLUSTER_DOMAIN, authority_path, certificate_paths, component_kubeconfig
+from fairway.cluster.fault import keeper
 from fairway.cluster.scenario import API_PORT, CONTROL_PLANE_LABELS, CONTROL_PLANE_TAINT, Scenario
 from fairway.cluster.state import LabState
 from fairway.controllers import ManagerConfig
 from fairway.controllers.address_pool import AddressPool
+from fairway.dns import server as dns
+from fairway.dns.server import DnsServerConfig
 from fairway.fabric.init import Program, ServiceSpec
+from fairway.fabric.steps import bridge_ports
 from fairway.fabric.topology import NodeRole, NodeSpec
 from fairway.kubelet import kubelet
 from fairway.kubelet.config import KubeletConfig, Taint
+from fairway.kubelet.dns import ClusterDns
 from fairway.plan.options import parse_options
 
 _log = logging.getLogger(__name__)
@@ -50,7 +56,14 @@ def services(state: LabState, scenario: Scenario, listener: socket.socket) -> li
             },
             log=state.logs / "control-plane.log",
             fds={"loopback": listener.fileno()},
-        )
+        ),
+        ServiceSpec(
+            name="dns",
+            host=scenario.control_plane,
+            program="dns",
+            config={"config": _dns_config(state, scenario)},
+            log=state.logs / "dns.log",
+        ),
     ]
     for node in scenario.topology.nodes:
         for program, config in (
@@ -66,7 +79,22 @@ def services(state: LabState, scenario: Scenario, listener: socket.socket) -> li
                     log=state.logs / f"{program}-{node.name}.log",
                 )
             )
-    return specs
+    return [*specs, _keeper_of_faults(state, scenario)]
+
+
+def _keeper_of_faults(state: LabState, scenario: Scenario) -> ServiceSpec:
+    return ServiceSpec(
+        name="faults",
+        host="",
+        program="faults",
+        config={
+            "socket": state.socket,
+            "faults": state.faults,
+            "file": state.folder / "faults.json",
+            "ports": bridge_ports(scenario.topology),
+        },
+        log=state.logs / "faults.log",
+    )
 
 
 def _run_control_plane(config: Mapping[str, Any]) -> int:
@@ -111,10 +139,17 @@ def _run_agent(config: Mapping[str, Any]) -> int:
     return agent.run(config["config"])
 
 
+def _run_dns(config: Mapping[str, Any]) -> int:
+    _start_logging()
+    return dns.run(config["config"])
+
+
 PROGRAMS: Mapping[str, Program] = {
     "control-plane": _run_control_plane,
+    "dns": _run_dns,
     "kubelet": _run_kubelet,
     "kube-proxy": _run_agent,
+    "faults": keeper.run,
 }
 """By the name a ServiceSpec calls them."""
 
@@ -146,6 +181,16 @@ def _manager_config(state: LabState, scenario: Scenario) -> ManagerConfig:
     return replace(config, load_balancer_pools=tuple(AddressPool(first=pool.first, last=pool.last) for pool in pools))
 
 
+def _dns_config(state: LabState, scenario: Scenario) -> DnsServerConfig:
+    return DnsServerConfig(
+        kubeconfig=component_kubeconfig(state, "dns"),
+        addresses=dnsservice.server_addresses(scenario),
+        domain=CLUSTER_DOMAIN,
+        service=dnsservice.KUBE_DNS,
+        machines={machine.name: machine.addresses for machine in scenario.topology.machines},
+    )
+
+
 def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> KubeletConfig:
     certificate, key = certificate_paths(state, f"kubelet-{node.name}")
     control_plane = node.role is NodeRole.CONTROL_PLANE
@@ -166,6 +211,11 @@ def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> Kube
         labels=CONTROL_PLANE_LABELS if control_plane else {},
         taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
         hidden=(str(state.root),),
+        dns=ClusterDns(
+            domain=CLUSTER_DOMAIN,
+            # The primary family's alone, as kubeadm configures kubelets: every pod has an address of it.
+            nameservers=tuple(map(str, dnsservice.cluster_addresses(scenario)[:1])),
+        ),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from fairway.api.resources import NODES, PODS
 from fairway.api.types import Object
 from fairway.base.errors import Retry
+from fairway.cluster.fault.ask import planted
+from fairway.cluster.fault.model import Told
 from fairway.cluster.state import LabState
 from fairway.fabric.spawner import HostKind, HostRecord, ServiceRecord, list_hosts, list_services
 from fairway.plan.options import Mode
@@ -37,7 +39,7 @@ class MachineReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabReport:
-    """A lab that is up. problem: why the API server could not be asked, None if it answered."""
+    """A lab that is up. problem: why the API server could not be asked, None if it answered. faults: planted in it."""
 
     name: str
     api: str
@@ -50,6 +52,7 @@ class LabReport:
     machines: tuple[MachineReport, ...]
     services: tuple[ServiceRecord, ...]
     problem: str | None
+    faults: tuple[Told, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """With names as Kubernetes writes them."""
@@ -70,11 +73,27 @@ class LabReport:
                     "pid": service.pid,
                     "starts": service.starts,
                     "lastExit": service.last_exit,
+                    "held": service.held,
                 }
                 for service in self.services
             ],
+            "faults": [fault_json(fault) for fault in self.faults],
             "problem": self.problem,
         }
+
+
+def fault_json(fault: Told) -> dict[str, Any]:
+    """A planted fault, with names as Kubernetes writes them. left: seconds, None for one that stays."""
+    return {
+        "id": fault.number,
+        "kind": fault.wanted.kind.value,
+        "what": fault.wanted.what.value,
+        "target": fault.wanted.name,
+        "percent": fault.wanted.percent or None,
+        "milliseconds": fault.wanted.milliseconds or None,
+        "since": fault.since,
+        "left": round(fault.left, 3) if fault.left is not None else None,
+    }
 
 
 def _machine_json(machine: MachineReport) -> dict[str, Any]:
@@ -114,7 +133,16 @@ async def report_lab(state: LabState) -> LabReport:
         machines=(*nodes, *_clients(hosts, record.clients)),
         services=tuple(services),
         problem=problem,
+        faults=_faults(state),
     )
+
+
+def _faults(state: LabState) -> tuple[Told, ...]:
+    """None where their keeper does not answer: it is among the programs that are told of."""
+    try:
+        return tuple(planted(state))
+    except Retry:
+        return ()
 
 
 async def _nodes(state: LabState) -> list[MachineReport]:

@@ -113,6 +113,11 @@ class LabState:
         return self.folder / "init.sock"
 
     @property
+    def faults(self) -> Path:
+        """The socket of the keeper of faults."""
+        return self.folder / "faults.sock"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "log"
 

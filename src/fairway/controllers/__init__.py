@@ -1,9 +1,10 @@
 """The controllers of a cluster: each a pure `reconcile(view) -> writes`, and one shell that watches and writes.
 
-Pure: `deployment`, `replicaset`, `scheduler`, `endpointslice`, `endpoints`, `loadbalancer`, `garbage` decide; a
-`controller` is one of them with its `wiring`: which change gives it what to do, and its view of the `cache`s; `queue`
-orders the work, `events` makes Events. Shell: `manager` watches and runs workers, `writer` performs their writes. They
-speak only the Kubernetes API.
+Pure: `deployment`, `replicaset`, `daemonset`, `scheduler` (with `node_filters` and `node_scores`), `node_lifecycle`
+(with `tenure`), `endpointslice`, `endpointslice_mirroring`, `endpoints`, `loadbalancer`, `namespaces`, `garbage`
+decide; a `controller` is one of them with its `wiring`: which change gives it what to do, and its view of the `cache`s;
+`queue` orders the work, `events` makes Events. Shell: `manager` watches and runs workers, `writer` performs their
+writes. They speak only the Kubernetes API.
 """
 
 from fairway.controllers.manager import ManagerConfig, run, run_async

@@ -20,7 +20,8 @@ from fairway.controllers.deployment_revisions import (
     next_revision,
     revision,
     same_template,
-    with_annotations,
+    with_revision,
+    with_sizes,
 )
 from fairway.controllers.deployment_rolling import (
     DESIRED_REPLICAS,
@@ -148,11 +149,16 @@ def _is_scaled(rollout: _Rollout) -> bool:
 
 
 def _scale(rollout: _Rollout) -> _Step:
-    """Give every ReplicaSet its share of the new size; no new ReplicaSet is made."""
+    """Give every ReplicaSet its share of the new size; no new ReplicaSet is made.
+
+    The one there is takes over what its Deployment says all the same, and idle ones beyond the limit go.
+    """
     new = ScaledSet.of(rollout.new) if rollout.new else None
     old = [ScaledSet.of(one) for one in rollout.old]
     sizes = proportional(rollout.strategy, new, old, int(status(rollout.deployment).get("replicas") or 0))
-    return _Step(writes=_resize(rollout, sizes))
+    number = max(next_revision(rollout.old), revision(rollout.new)) if rollout.new else None
+    step = _Step(writes=_resize(rollout, sizes, number), revision=number)
+    return _with_history(rollout, step) if spec(rollout.deployment).get("paused") else step
 
 
 def _roll(view: DeploymentView, rollout: _Rollout) -> _Step:
@@ -210,12 +216,8 @@ def _keep(rollout: _Rollout, new: Object, size: int) -> _Step:
     """Bring the new ReplicaSet's size, revision and copied fields up to date; after a rollback it is an old one."""
     deployment = rollout.deployment
     number = max(next_revision(rollout.old), revision(new))
-    body = with_annotations(new, deployment, rollout.strategy, number)
+    body = with_sizes(with_revision(new, deployment, number), rollout.strategy)
     body["spec"]["replicas"] = size
-    if spec(deployment).get("minReadySeconds"):
-        body["spec"]["minReadySeconds"] = spec(deployment)["minReadySeconds"]
-    else:
-        body["spec"].pop("minReadySeconds", None)
     writes: list[Write] = []
     if body != new:
         writes.append(Update(resource=REPLICA_SETS, body=body))
@@ -228,24 +230,30 @@ def _keep(rollout: _Rollout, new: Object, size: int) -> _Step:
 
 def _and_clean_up(rollout: _Rollout, step: _Step, writes: tuple[Write, ...]) -> _Step:
     """Further writes; once the rollout is complete, also delete old ReplicaSets beyond `revisionHistoryLimit`."""
-    extra: list[Write] = list(writes)
-    if not extra and conditions.is_complete(rollout.deployment, status(rollout.deployment)):
-        extra += [
-            Delete(resource=REPLICA_SETS, key=key_of(one), uid=uid(one))
-            for one in history(rollout.deployment, rollout.old)
-        ]
-    return _Step(writes=(*step.writes, *extra), news=step.news, revision=step.revision)
+    if not writes and conditions.is_complete(rollout.deployment, status(rollout.deployment)):
+        return _with_history(rollout, step)
+    return _Step(writes=(*step.writes, *writes), news=step.news, revision=step.revision)
 
 
-def _resize(rollout: _Rollout, sizes: dict[str, int]) -> tuple[Write, ...]:
-    """Set `spec.replicas` by name, and the annotations that tell the next scaling from what."""
+def _with_history(rollout: _Rollout, step: _Step) -> _Step:
+    """The step, and the end of old ReplicaSets beyond `revisionHistoryLimit`."""
+    excess = history(rollout.deployment, rollout.old)
+    gone = (Delete(resource=REPLICA_SETS, key=key_of(one), uid=uid(one)) for one in excess)
+    return _Step(writes=(*step.writes, *gone), news=step.news, revision=step.revision)
+
+
+def _resize(rollout: _Rollout, sizes: dict[str, int], number: int | None = None) -> tuple[Write, ...]:
+    """Set `spec.replicas` by name, and the annotations that tell the next scaling from what.
+
+    number: the revision of the new ReplicaSet, where it is to be brought up to date, too.
+    """
     writes: list[Write] = []
     for one in rollout.everyone:
-        if name(one) not in sizes:
-            continue
-        size = sizes[name(one)]
-        body = with_annotations(one, rollout.deployment, rollout.strategy, None)
-        body["spec"]["replicas"] = size
+        size = sizes.get(name(one), replicas(one))
+        body = with_revision(one, rollout.deployment, number) if one is rollout.new and number else changed(one)
+        if name(one) in sizes:
+            body = with_sizes(body, rollout.strategy)
+            body["spec"]["replicas"] = size
         if body != one:
             writes.append(Update(resource=REPLICA_SETS, body=body))
         if size != replicas(one):

@@ -79,27 +79,37 @@ def make_replica_set(deployment: Object, size: int, strategy: Strategy, number: 
         },
         "spec": {"replicas": size, "selector": selector, "template": template},
     }
-    if spec(deployment).get("minReadySeconds"):
-        body["spec"]["minReadySeconds"] = spec(deployment)["minReadySeconds"]
-    return with_annotations(body, deployment, strategy, number)
+    return with_sizes(with_revision(body, deployment, number), strategy)
 
 
-def with_annotations(replica_set: Object, deployment: Object, strategy: Strategy, number: int | None) -> Object:
-    """A copy with the Deployment's own annotations, the sizes, and the revision where one is given."""
+def with_sizes(replica_set: Object, strategy: Strategy) -> Object:
+    """A copy that notes the sizes it belongs to, by which the next scaling sees what changed."""
+    body = changed(replica_set)
+    sizes = {DESIRED_REPLICAS: str(strategy.replicas), MAX_REPLICAS: str(strategy.most)}
+    body["metadata"]["annotations"] = {**annotations_of(replica_set), **sizes}
+    return body
+
+
+def with_revision(replica_set: Object, deployment: Object, number: int) -> Object:
+    """A copy of the new ReplicaSet with what it takes over from its Deployment (`getNewReplicaSet`).
+
+    That is the Deployment's own annotations, its minReadySeconds, and the revision, where it is not that one already.
+    """
     body = changed(replica_set)
     notes: dict[str, str] = {
         **annotations_of(replica_set),
-        DESIRED_REPLICAS: str(strategy.replicas),
-        MAX_REPLICAS: str(strategy.most),
+        **{key: value for key, value in annotations_of(deployment).items() if key not in _NOT_COPIED},
     }
-    if number is not None:
-        notes |= {key: value for key, value in annotations_of(deployment).items() if key not in _NOT_COPIED}
-        before = annotations_of(replica_set).get(REVISION, "")
-        if number > revision(replica_set):
-            notes[REVISION] = str(number)
-            if before:
-                notes[REVISION_HISTORY] = _remembered(notes.get(REVISION_HISTORY, ""), before)
+    before = annotations_of(replica_set).get(REVISION, "")
+    if number > revision(replica_set):
+        notes[REVISION] = str(number)
+        if before:
+            notes[REVISION_HISTORY] = _remembered(notes.get(REVISION_HISTORY, ""), before)
     body["metadata"]["annotations"] = notes
+    if spec(deployment).get("minReadySeconds"):
+        body["spec"]["minReadySeconds"] = spec(deployment)["minReadySeconds"]
+    else:
+        body["spec"].pop("minReadySeconds", None)
     return body
 
 

@@ -156,7 +156,7 @@ def _fit(
     """
     by_ports: dict[Ports, list[Object]] = {}
     for one in existing:
-        by_ports.setdefault(_ports_in(one), []).append(one)
+        by_ports.setdefault(ports_in(one), []).append(one)
     if not wanted:
         empty = next((one for one in by_ports.get((), ()) if not one.get("endpoints")), None)
         if empty is not None:
@@ -260,7 +260,7 @@ def _slice(service: Object, want: _Want, old: Object | None, when: str | None) -
         **old,
         "metadata": {**old["metadata"], "labels": _labels(service), "annotations": notes},
         "endpoints": list(want.endpoints),
-        "ports": [_port(one) for one in want.ports],
+        "ports": [port_json(one) for one in want.ports],
     }
 
 
@@ -272,12 +272,14 @@ def _labels(service: Object) -> dict[str, str]:
     return own | {SERVICE_NAME_LABEL: name(service), MANAGED_BY_LABEL: MANAGED_BY} | headless
 
 
-def _port(port: EndpointPort) -> Object:
+def port_json(port: EndpointPort) -> Object:
+    """A port as a slice writes it."""
     told: Object = {"name": port.name, "port": port.port, "protocol": port.protocol}
     return told | ({"appProtocol": port.app_protocol} if port.app_protocol else {})
 
 
-def _ports_in(one: Object) -> Ports:
+def ports_in(one: Object) -> Ports:
+    """The ports of a slice, or of a subset of Endpoints, as a set: their order says nothing."""
     return _sorted(
         EndpointPort(
             name=port.get("name") or "",

@@ -29,7 +29,7 @@ from fairway.controllers.events import EventRecorder
 from fairway.controllers.queue import WorkQueue
 from fairway.controllers.wiring import all_controllers
 from fairway.controllers.writer import WriteError, Writer
-from fairway.controllers.writes import Create, Record
+from fairway.controllers.writes import Create, Patch, Record
 from fairway.watch import informer
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import load_kubeconfig
@@ -73,7 +73,8 @@ async def run_async(config: ManagerConfig) -> None:
     """
     credentials = load_kubeconfig(config.kubeconfig, context=config.context)
     async with Client(credentials, user_agent="fairway-controllers") as client:
-        await Manager(client, all_controllers(config.load_balancer_pools), seed=config.seed).run()
+        found = all_controllers(config.load_balancer_pools, root_ca=credentials.authority)
+        await Manager(client, found, seed=config.seed).run()
 
 
 async def _until_signalled(config: ManagerConfig) -> None:
@@ -139,13 +140,24 @@ class Manager:
             recorder, record = await self._events.get()
             write = recorder.write(record, self._now())
             try:
-                if isinstance(write, Create):
-                    await self._client.create(write.resource, write.body)
-                else:
-                    await self._client.patch(write.resource, write.key.name, write.body, write.key.namespace)
+                try:
+                    await self._write_event(write)
+                except ApiError as error:
+                    if error.code != 404 or isinstance(write, Create):
+                        raise
+                    # It has expired: what it told is new again.
+                    recorder.forget(write)
+                    write = recorder.write(record, self._now())
+                    await self._write_event(write)
             except FairwayError as error:
                 recorder.forget(write)
                 _log.debug("event %s about %s not written: %s", record.reason, record.regarding["metadata"], error)
+
+    async def _write_event(self, write: Create | Patch) -> None:
+        if isinstance(write, Create):
+            await self._client.create(write.resource, write.body)
+        else:
+            await self._client.patch(write.resource, write.key.name, write.body, write.key.namespace)
 
 
 class _Runner:

@@ -1,20 +1,20 @@
 """The scheduler: which node a pod without one is bound to. Pure.
 
-Filters and their messages are kube-scheduler's (`pkg/scheduler/framework/plugins`); the choice among the nodes left is
-simpler and strict: the node with the fewest pods of the same owner, then of the same Services, then of any kind, then
-by name. So as many replicas as there are eligible nodes are one on each, always.
+Filters and their messages (`node_filters`) and what a pod wishes for (`node_scores`) are kube-scheduler's. Among the
+nodes it likes best the choice is simpler and strict: the one with the fewest pods of the same owner, then of the same
+Services, then of any kind, then by name. So as many replicas as there are eligible nodes are one on each, always.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from fairway.api.resources import PODS
 from fairway.api.types import Object
-from fairway.controllers.affinity import matches_node_selection
+from fairway.controllers.node_filters import Filters, Refusal
+from fairway.controllers.node_scores import scores
 from fairway.controllers.objects import (
     changed,
     condition,
@@ -28,31 +28,15 @@ from fairway.controllers.objects import (
     spec,
     status,
 )
-from fairway.controllers.pods import is_active, is_finished, node_of
+from fairway.controllers.pods import is_active, node_of
+from fairway.controllers.scheduling import SchedulingView
 from fairway.controllers.writes import Bind, EventType, Record, Update, Write
 
 SCHEDULER_NAME = "default-scheduler"
-_NOT_READY = "node.kubernetes.io/not-ready"
-_UNREACHABLE = "node.kubernetes.io/unreachable"
-_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-_BARRING = ("NoSchedule", "NoExecute")
-"""Taint effects that keep a new pod away; PreferNoSchedule does not."""
-
 _NO_NODES = "no nodes available to schedule pods"
-_CORDONED = "node(s) were unschedulable"
-_NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
-_PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
-_FULL = "Too many pods"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulingView:
-    """A pod without a node, all nodes, and all pods that have one; services: of the pod's namespace."""
-
-    pod: Object
-    nodes: Sequence[Object]
-    bound: Sequence[Object]
-    services: Sequence[Object] = ()
+_HELPLESS = "Preemption is not helpful for scheduling"
+_NO_VICTIMS = "No preemption victims found for incoming pod"
+_NEVER = "not eligible due to preemptionPolicy=Never."
 
 
 def reconcile(view: SchedulingView, now: datetime) -> list[Write]:
@@ -60,16 +44,12 @@ def reconcile(view: SchedulingView, now: datetime) -> list[Write]:
     pod = view.pod
     if not is_waiting(pod):
         return []
-    by_node: dict[str, list[Object]] = {}
-    for one in view.bound:
-        if not is_finished(one):
-            by_node.setdefault(node_of(one), []).append(one)
-    refusals = {name(node): refusal(pod, node, by_node.get(name(node), ())) for node in view.nodes}
-    fitting = [node for node, reason in refusals.items() if reason is None]
+    filters = Filters(view)
+    refusals = {name(node): filters.refusal(node) for node in view.nodes}
+    fitting = [node for node in view.nodes if refusals[name(node)] is None]
     if not fitting:
-        return _unschedulable(pod, _explain(refusals), now)
-    selecting = [one for one in view.services if _selects(one, pod)]
-    chosen = min(fitting, key=lambda node: (*_crowding(pod, by_node.get(node, ()), selecting), node))
+        return _unschedulable(pod, _explain(pod, [one for one in refusals.values() if one is not None]), now)
+    chosen = _choose(view, fitting)
     assigned = f"Successfully assigned {namespace(pod)}/{name(pod)} to {chosen}"
     return [
         Bind(pod=pod, node=chosen),
@@ -87,67 +67,22 @@ def is_waiting(pod: Object) -> bool:
     )
 
 
-def refusal(pod: Object, node: Object, there: Sequence[Object]) -> str | None:
-    """Why a node that holds these pods cannot take the pod, in kube-scheduler's words and order; None if it can."""
-    tolerations = spec(pod).get("tolerations") or ()
-    if spec(node).get("unschedulable") and not _tolerates(tolerations, {"key": _UNSCHEDULABLE, "effect": "NoSchedule"}):
-        return _CORDONED
-    for taint in _taints(node):
-        if taint.get("effect") in _BARRING and not _tolerates(tolerations, taint):
-            return f"node(s) had untolerated taint {{{taint.get('key')}: {taint.get('value') or ''}}}"
-    if not matches_node_selection(spec(pod), node):
-        return _NO_MATCH
-    ports = _host_ports(pod)
-    if ports and any(_collide(port, other) for one in there for other in _host_ports(one) for port in ports):
-        return _PORTS_TAKEN
-    room = (status(node).get("allocatable") or {}).get("pods")
-    if room is not None and str(room).isdecimal() and len(there) >= int(room):
-        return _FULL
-    return None
+def minds_company(pod: Object) -> bool:
+    """Whether where other pods are, not only how many, decides where it may go."""
+    affinity = spec(pod).get("affinity") or {}
+    constraints = spec(pod).get("topologySpreadConstraints")
+    return bool(constraints or affinity.get("podAffinity") or affinity.get("podAntiAffinity"))
 
 
-def _taints(node: Object) -> list[Mapping[str, str]]:
-    """A node's taints; one that is not Ready is treated as tainted, as the node lifecycle controller would do it."""
-    taints = list(spec(node).get("taints") or ())
-    ready = condition(node, "Ready")
-    if ready is None or ready.get("status") == "False":
-        taints.append({"key": _NOT_READY, "effect": "NoSchedule"})
-    elif ready.get("status") != "True":
-        taints.append({"key": _UNREACHABLE, "effect": "NoSchedule"})
-    return taints
+def _choose(view: SchedulingView, fitting: Sequence[Object]) -> str:
+    """The best by what the pod wishes for, then the least crowded, then the first by name."""
+    liked = scores(view, fitting)
+    selecting = [one for one in view.services if _selects(one, view.pod)]
 
+    def rank(node: Object) -> tuple[int, tuple[int, int, int], str]:
+        return -liked[name(node)], _crowding(view.pod, view.on(node), selecting), name(node)
 
-def _tolerates(tolerations: Sequence[Mapping[str, str]], taint: Mapping[str, str]) -> bool:
-    """Whether one toleration covers the taint (`core/v1/toleration.go`)."""
-    return any(_covers(one, taint) for one in tolerations)
-
-
-def _covers(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    match toleration.get("operator") or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
-    return False
-
-
-def _host_ports(pod: Object) -> list[tuple[str, str, int]]:
-    """(host address, protocol, port) of each host port a pod occupies; a hostNetwork pod names all its ports there."""
-    return [
-        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"]))  # noqa: S104 - compared
-        for container in spec(pod).get("containers") or ()
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
-
-
-def _collide(left: tuple[str, str, int], right: tuple[str, str, int]) -> bool:
-    wild = "0.0.0.0"  # noqa: S104 - compared
-    return left[1:] == right[1:] and (left[0] == right[0] or wild in (left[0], right[0]))
+    return name(min(fitting, key=rank))
 
 
 def _selects(service: Object, pod: Object) -> bool:
@@ -169,13 +104,23 @@ def _crowding(pod: Object, there: Sequence[Object], services: Sequence[Object]) 
     return siblings, peers, len(staying)
 
 
-def _explain(refusals: Mapping[str, str | None]) -> str:
-    """As kube-scheduler's FitError: how many nodes, and for each reason how many of them."""
+def _explain(pod: Object, refusals: Sequence[Refusal]) -> str:
+    """As kube-scheduler's FitError: how many nodes, for each reason how many of them, and that preemption is no help.
+
+    All pods of ours are of one priority, so none makes way for another (`framework/preemption/preemption.go`).
+    """
     if not refusals:
         return _NO_NODES
-    reasons = Counter(reason for reason in refusals.values() if reason)
-    told = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    return f"0/{len(refusals)} nodes are available: {told}."
+    none = f"0/{len(refusals)} nodes are available"
+    told = _count(reason for one in refusals for reason in one.reasons)
+    helped = f"{none}: {_count(_HELPLESS if one.final else _NO_VICTIMS for one in refusals)}."
+    if spec(pod).get("preemptionPolicy") == "Never":
+        helped = _NEVER
+    return f"{none}: {told}. preemption: {helped}"
+
+
+def _count(reasons: Iterable[str]) -> str:
+    return ", ".join(sorted(f"{count} {reason}" for reason, count in Counter(reasons).items()))
 
 
 def _unschedulable(pod: Object, message: str, now: datetime) -> list[Write]:

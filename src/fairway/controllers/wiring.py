@@ -22,8 +22,10 @@ from fairway.controllers.objects import (
     owners,
     uid,
 )
-from fairway.controllers.wiring_services import ENDPOINT, ENDPOINT_SLICE, load_balancer
-from fairway.controllers.wiring_workloads import DEPLOYMENT, REPLICA_SET, SCHEDULER
+from fairway.controllers.wiring_namespaces import SERVICE_ACCOUNT, root_ca_publisher
+from fairway.controllers.wiring_nodes import NODE_LIFECYCLE
+from fairway.controllers.wiring_services import ENDPOINT, ENDPOINT_SLICE, ENDPOINT_SLICE_MIRRORING, load_balancer
+from fairway.controllers.wiring_workloads import DAEMON_SET, DEPLOYMENT, REPLICA_SET, SCHEDULER
 from fairway.controllers.writes import Write
 
 
@@ -34,12 +36,26 @@ class Ref(NamedTuple):
     key: Key
 
 
-def all_controllers(pools: Sequence[AddressPool]) -> tuple[Controller, ...]:
+def all_controllers(pools: Sequence[AddressPool], *, root_ca: str) -> tuple[Controller, ...]:
     """Every controller of this package. pools: load balancer addresses, at most one of each family.
 
+    root_ca: certificates (PEM) by which pods verify the API server; nothing is published where there are none.
     EndpointSlices come first: where one change gives work to several, data planes wait for them.
     """
-    return (ENDPOINT_SLICE, ENDPOINT, DEPLOYMENT, REPLICA_SET, SCHEDULER, load_balancer(pools), GARBAGE_COLLECTOR)
+    return (
+        ENDPOINT_SLICE,
+        ENDPOINT_SLICE_MIRRORING,
+        ENDPOINT,
+        NODE_LIFECYCLE,
+        DAEMON_SET,
+        DEPLOYMENT,
+        REPLICA_SET,
+        SCHEDULER,
+        load_balancer(pools),
+        SERVICE_ACCOUNT,
+        *((root_ca_publisher(root_ca),) if root_ca else ()),
+        GARBAGE_COLLECTOR,
+    )
 
 
 def _garbage_keys(change: Change, caches: Caches) -> Iterator[Ref]:

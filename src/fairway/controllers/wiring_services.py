@@ -1,4 +1,5 @@
-"""What wakes the controllers of Services and what each sees: EndpointSlices, Endpoints, load balancers. Pure."""
+"""What wakes the controllers of Services and what each sees: EndpointSlices (also mirrored ones), Endpoints, load
+balancers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from fairway.api.resources import (
     SERVICES,
 )
 from fairway.api.types import Key, Object, key_of
-from fairway.controllers import endpoints, endpointslice, loadbalancer
+from fairway.controllers import endpoints, endpointslice, endpointslice_mirroring, loadbalancer
 from fairway.controllers.address_pool import AddressPool
 from fairway.controllers.cache import Caches
 from fairway.controllers.controller import Attempt, Change, Controller
@@ -22,8 +23,8 @@ from fairway.controllers.objects import (
     condition,
     labels,
     meta,
-    name,
     namespace,
+    spec,
     status,
 )
 from fairway.controllers.pods import node_of
@@ -53,9 +54,31 @@ def _reconcile_slices(key: Key, caches: Caches, attempt: Attempt) -> list[Write]
         service=service,
         pods=caches[PODS].in_namespace(key.namespace),
         nodes={node.name: obj for node, obj in caches[NODES].items()},
-        slices=_slices_of(service, caches),
+        slices=_slices_of(key, caches),
     )
     return endpointslice.reconcile(view)
+
+
+def _mirroring_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == ENDPOINTS:
+        yield change.key
+    elif change.resource == SERVICES:
+        if change.differs(lambda service: bool(spec(service).get("selector"))):
+            yield change.key
+    elif change.news:
+        for one in change.states:
+            service = labels(one).get(endpointslice.SERVICE_NAME_LABEL)
+            if service and endpointslice_mirroring.is_ours(one):
+                yield Key(namespace(one), service)
+
+
+def _reconcile_mirrored(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    view = endpointslice_mirroring.MirroringView(
+        endpoints=caches[ENDPOINTS].get(key),
+        service=caches[SERVICES].get(key),
+        slices=_slices_of(key, caches),
+    )
+    return endpointslice_mirroring.reconcile(view)
 
 
 def _endpoints_keys(change: Change, caches: Caches) -> Iterator[Key]:
@@ -99,11 +122,11 @@ def _endpoint_facts(pod: Object) -> object:
     )
 
 
-def _slices_of(service: Object, caches: Caches) -> list[Object]:
+def _slices_of(service: Key, caches: Caches) -> list[Object]:
     return [
         one
-        for one in caches[ENDPOINT_SLICES].in_namespace(namespace(service))
-        if labels(one).get(endpointslice.SERVICE_NAME_LABEL) == name(service)
+        for one in caches[ENDPOINT_SLICES].in_namespace(service.namespace)
+        if labels(one).get(endpointslice.SERVICE_NAME_LABEL) == service.name
     ]
 
 
@@ -142,7 +165,7 @@ def load_balancer(pools: Sequence[AddressPool]) -> Controller:
             service=service,
             others=caches[SERVICES].values(),
             nodes=list(caches[NODES].values()),
-            slices=_slices_of(service, caches),
+            slices=_slices_of(key, caches),
         )
         return loadbalancer.reconcile(view, pools)
 
@@ -167,4 +190,11 @@ ENDPOINT = Controller(
     watches=(SERVICES, PODS, ENDPOINTS),
     keys=_endpoints_keys,
     reconcile=_reconcile_endpoints,
+)
+
+ENDPOINT_SLICE_MIRRORING = Controller(
+    name="endpoint-slice-mirroring-controller",
+    watches=(ENDPOINTS, SERVICES, ENDPOINT_SLICES),
+    keys=_mirroring_keys,
+    reconcile=_reconcile_mirrored,
 )

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fairway.api.resources import (
+    DAEMON_SETS,
     DEPLOYMENTS,
+    NAMESPACES,
     NODES,
     PODS,
     REPLICA_SETS,
@@ -14,13 +16,14 @@ from fairway.api.resources import (
     Resource,
 )
 from fairway.api.types import Key, Object, key_of
-from fairway.controllers import deployment, replicaset, scheduler
+from fairway.controllers import daemonset, deployment, replicaset, scheduler
 from fairway.controllers.cache import Caches
 from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.objects import (
     condition,
     controller_of,
     is_controlled_by,
+    is_terminating,
     labels,
     name,
     namespace,
@@ -30,6 +33,7 @@ from fairway.controllers.objects import (
     uid,
 )
 from fairway.controllers.pods import is_active, is_finished, node_of
+from fairway.controllers.scheduling import SchedulingView
 from fairway.controllers.writes import Write
 
 # Deployments
@@ -99,6 +103,34 @@ def _reconcile_replica_set(key: Key, caches: Caches, attempt: Attempt) -> list[W
     return replicaset.reconcile(view, attempt.now, attempt.random)
 
 
+# DaemonSets
+
+
+def _daemon_set_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    if change.resource == DAEMON_SETS:
+        yield change.key
+    elif change.resource == PODS:
+        yield from _keys_of_controllers(change, DAEMON_SETS, caches)
+    elif change.resource == NODES and change.differs(_daemon_facts):
+        yield from caches[DAEMON_SETS]
+
+
+def _daemon_facts(node: Object) -> object:
+    return labels(node), spec(node).get("taints")
+
+
+def _reconcile_daemon_set(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    found = caches[DAEMON_SETS].get(key)
+    if found is None:
+        return []
+    cache = caches[PODS]
+    mine = [pod for pod in cache.owned_by(uid(found)) if is_controlled_by(pod, found)]
+    view = daemonset.DaemonSetView(
+        daemon_set=found, pods=[*mine, *cache.without_controller(key.namespace)], nodes=list(caches[NODES].values())
+    )
+    return daemonset.reconcile(view, attempt.now, attempt.random)
+
+
 # The scheduler
 
 
@@ -110,8 +142,12 @@ def _scheduler_keys(change: Change, caches: Caches) -> Iterator[Key]:
         elif pod is None or is_finished(pod):
             # Its host ports, and its place, are free.
             yield from _waiting_pods(caches)
+        elif node_of(pod) and change.differs(_company_facts):
+            yield from (key for key in _waiting_pods(caches) if scheduler.minds_company(caches[PODS][key]))
     elif change.resource == NODES and change.differs(_scheduling_facts):
         yield from _waiting_pods(caches)
+    elif change.resource == NAMESPACES and change.differs(labels):
+        yield from (key for key in _waiting_pods(caches) if scheduler.minds_company(caches[PODS][key]))
 
 
 def _waiting_pods(caches: Caches) -> Iterator[Key]:
@@ -120,19 +156,23 @@ def _waiting_pods(caches: Caches) -> Iterator[Key]:
 
 def _scheduling_facts(node: Object) -> object:
     ready = condition(node, "Ready") or {}
-    allocatable = status(node).get("allocatable") or {}
-    return labels(node), spec(node), ready.get("status"), allocatable.get("pods")
+    return labels(node), spec(node), ready.get("status"), status(node).get("allocatable")
+
+
+def _company_facts(pod: Object) -> object:
+    return node_of(pod), labels(pod), is_terminating(pod)
 
 
 def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
     pod = caches[PODS].get(key)
     if pod is None or not scheduler.is_waiting(pod):
         return []
-    view = scheduler.SchedulingView(
+    view = SchedulingView(
         pod=pod,
         nodes=list(caches[NODES].values()),
         bound=[one for one in caches[PODS].values() if node_of(one)],
         services=caches[SERVICES].in_namespace(key.namespace),
+        namespaces={name(one): labels(one) for one in caches[NAMESPACES].values()},
     )
     return scheduler.reconcile(view, attempt.now)
 
@@ -175,9 +215,16 @@ REPLICA_SET = Controller(
     reconcile=_reconcile_replica_set,
 )
 
+DAEMON_SET = Controller(
+    name="daemonset-controller",
+    watches=(DAEMON_SETS, PODS, NODES),
+    keys=_daemon_set_keys,
+    reconcile=_reconcile_daemon_set,
+)
+
 SCHEDULER = Controller(
     name=scheduler.SCHEDULER_NAME,
-    watches=(PODS, NODES, SERVICES),
+    watches=(PODS, NODES, SERVICES, NAMESPACES),
     keys=_scheduler_keys,
     reconcile=_reconcile_pod,
     workers=1,

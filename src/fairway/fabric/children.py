@@ -25,6 +25,7 @@ from fairway.fabric.hostfiles import furnish
 from fairway.fabric.lack import why_no_namespaces
 from fairway.fabric.syscalls import (
     HOST_NAMESPACES,
+    SHARED_NAMESPACES,
     Namespace,
     kernel_setting,
     mount_proc,
@@ -120,17 +121,23 @@ def redirect_output(log: Path) -> None:
     )
 
 
-def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) -> int:
+def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...], *, around: int | None) -> int:
     """Be a host: make its namespaces and furnish them, say so, and keep them until SIGTERM; then delete its links.
 
-    visible: directories every host of the lab needs to see, beside those of the spec.
+    visible: directories every host of the lab needs to see, beside those of the spec. around: pidfd of the holder of
+    the host whose network and name this one shares, if any; its links stay.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
-    close_all_but({report})
+    close_all_but({report} if around is None else {report, around})
     set_process_name(spec.name)
     try:
-        _leave_lab()
-        socket.sethostname(spec.hostname)
+        if around is None:
+            _leave_lab(HOST_NAMESPACES)
+            socket.sethostname(spec.hostname)
+        else:
+            setns(around, SHARED_NAMESPACES)
+            os.close(around)
+            _leave_lab(HOST_NAMESPACES & ~SHARED_NAMESPACES)
         mount_sysfs()
         furnish(
             spec.files,
@@ -138,14 +145,16 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...]) ->
             visible=dict.fromkeys((*visible, *spec.visible)),
             read_only=spec.read_only,
         )
-        set_loopback_up()
+        if around is None:
+            set_loopback_up()
     except (OSError, FairwayError) as error:
         return fail(report, _about(f"host {spec.name}", error))
     os.chdir("/")
     os.write(report, READY)
     os.close(report)
     signal.sigwait({signal.SIGTERM})
-    delete_links()
+    if around is None:
+        delete_links()
     return 0
 
 
@@ -258,9 +267,9 @@ def _about(what: str, error: OSError | FairwayError) -> FairwayError:
     return Refused(f"{what}: {error.filename}: {error.strerror}" if error.filename else f"{what}: {error.strerror}")
 
 
-def _leave_lab() -> None:
+def _leave_lab(namespaces: Namespace) -> None:
     try:
-        unshare(HOST_NAMESPACES)
+        unshare(namespaces)
     except OSError as error:
         why = why_no_namespaces(error.errno or 0, rootless=False, setting=kernel_setting)
         raise Unsupported(why) from error

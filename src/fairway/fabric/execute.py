@@ -62,6 +62,15 @@ def list_services(path: Path) -> list[ServiceRecord]:
         return list(connection.ask(protocol.ListServices(id=1)).services)
 
 
+def hold_service(path: Path, name: str, *, held: bool) -> None:
+    """Kill a program that the first process keeps running, and keep it from starting; or let it start again.
+
+    Returns when it has ended, or has started; no error if it is so already. Raises Refused for a name that is none.
+    """
+    with _Connection(path) as connection:
+        connection.ask(protocol.HoldService(id=1, name=name, held=held))
+
+
 class _Connection:
     """A blocking client: one request at a time."""
 

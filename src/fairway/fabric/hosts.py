@@ -21,6 +21,9 @@ _HOLDER_PATIENCE_S = 2.0
 _MARKS = ("net", "uts")
 """A process that has one of these namespaces of a host runs in that host."""
 
+_MARKS_WITHIN = ("ipc",)
+"""Of a host within another; its processes are the other's as well, by the marks above."""
+
 Done = Callable[[FairwayError | None], None]
 """Called once, with what went wrong or None."""
 
@@ -86,11 +89,12 @@ class Hosts:
         Raises Refused at once for a bad spec or a name that is taken.
         """
         protocol.check_host(spec)
+        around = self.standing(spec.within) if spec.within else None
         if spec.name in self._hosts:
             raise Refused(f"host {spec.name}: the name is taken by one that is {self._hosts[spec.name].state.value}")
         try:
             holder = self._loop.fork(
-                lambda report: hold_host(spec, report, self._visible),
+                lambda report: hold_host(spec, report, self._visible, around=around.place if around else None),
                 on_report=lambda report: self._reported(host, report),
                 on_exit=lambda status: self._gone(host, status),
             )
@@ -118,7 +122,7 @@ class Hosts:
             # It ends by itself, and is told of then: its name is free again for whoever hears of it.
             host.failure = failure_in(report)
             return
-        host.marks = frozenset(_marks(host.holder))
+        host.marks = frozenset(_marks(host.holder, _MARKS_WITHIN if host.spec.within else _MARKS))
         host.state = State.STANDING
         host.made(None)
         if host.waiting:
@@ -183,10 +187,10 @@ def failure_in(report: bytes) -> FairwayError | None:
     return protocol.error_of(reply) if isinstance(reply, protocol.Failure) else None
 
 
-def _marks(pid: int) -> list[str]:
+def _marks(pid: int, names: Sequence[str] = (*_MARKS, *_MARKS_WITHIN)) -> list[str]:
     """The namespaces of a process that tell its host; none for one that has ended."""
     marks = []
-    for name in _MARKS:
+    for name in names:
         with suppress(OSError):
             marks.append(os.readlink(f"/proc/{pid}/ns/{name}"))
     return marks

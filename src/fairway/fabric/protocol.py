@@ -51,6 +51,7 @@ class HostSpec:
     read_only: the machine's own files cannot be written in it, only /run, /tmp and /dev/shm.
     owner: free text that comes back in its HostRecord, so that whoever made it can tell it.
     tied: the host is removed when the connection that created it closes.
+    within: a host whose network and name it shares, "" for none; then it ends no later than that one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class HostSpec:
     read_only: bool = False
     owner: str = ""
     tied: bool = False
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +86,8 @@ class HostRecord:
 class ServiceRecord:
     """A program the first process keeps running.
 
-    pid: 0 while it waits to be started again. starts: how often it was started.
-    last_exit: how it ended the last time (negative: the signal), None if it never did.
+    pid: 0 while it waits to be started again, or is held. starts: how often it was started.
+    last_exit: how it ended the last time (negative: the signal), None if it never did. held: it is kept from starting.
     """
 
     name: str
@@ -93,6 +95,7 @@ class ServiceRecord:
     pid: int
     starts: int
     last_exit: int | None = None
+    held: bool = False
 
 
 def check_host(spec: HostSpec) -> None:
@@ -139,6 +142,16 @@ class ListServices(Request, frozen=True, kw_only=True, tag="services"):
     """Answered with all ServiceRecords."""
 
 
+class HoldService(Request, frozen=True, kw_only=True, tag="hold_service"):
+    """Kill a service and keep it from starting, or let it start again; answered when it has ended, or has started.
+
+    name: of its ServiceRecord.
+    """
+
+    name: str
+    held: bool
+
+
 class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     """Run a program; answered with its pid once it has been executed, or with why it could not.
 
@@ -165,7 +178,7 @@ class Kill(Request, frozen=True, kw_only=True, tag="kill"):
     group: bool = False
 
 
-AnyRequest = CreateHost | RemoveHost | ListHosts | ListServices | Spawn | Kill
+AnyRequest = CreateHost | RemoveHost | ListHosts | ListServices | HoldService | Spawn | Kill
 
 
 class Reason(Enum):

@@ -118,6 +118,11 @@ def set_link(name: str, *, up: bool) -> Request:
     return _encode(ifinfmsg, _RTM_NEWLINK, 0, flags=flags, change=_IFF_UP, attrs=[("IFLA_IFNAME", name)])
 
 
+def set_master(name: str, master: int) -> Request:
+    """Make a link a port of the bridge with this index, or of none for 0."""
+    return _encode(ifinfmsg, _RTM_NEWLINK, 0, attrs=[("IFLA_IFNAME", name), ("IFLA_MASTER", master)])
+
+
 def address(
     link: int, value: IPInterface, *, present: bool, prefix_route: bool = True, preferred: bool = True
 ) -> Request:

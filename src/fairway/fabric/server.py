@@ -132,6 +132,12 @@ class Server:
                 return protocol.Answer(id=number, hosts=tuple(self._record(host) for host in self._hosts.all()))
             case protocol.ListServices(id=number):
                 return protocol.Answer(id=number, services=self._services.records())
+            case protocol.HoldService(id=number, name=name, held=True):
+                self._services.hold(name, lambda: self._reply(connection, protocol.Answer(id=number)))
+                return None
+            case protocol.HoldService(id=number, name=name):
+                self._services.release(name)
+                return protocol.Answer(id=number)
             case protocol.Spawn():
                 self._spawn(connection, request)
                 return None

@@ -45,6 +45,8 @@ class _Service:
     started_at: float = 0.0
     failures: int = 0
     last_exit: int | None = None
+    held: bool = False
+    waiting: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Services:
@@ -63,6 +65,36 @@ class Services:
         self._run(service)
         self._services.append(service)
 
+    def hold(self, name: str, ended: Callable[[], None]) -> None:
+        """Kill a service and start it no more until it is released; `ended` is called when it runs no more.
+
+        Raises Refused for a name that is none.
+        """
+        service = self._find(name)
+        service.held = True
+        if not service.pid:
+            ended()
+            return
+        service.waiting.append(ended)
+        with suppress(ProcessLookupError):
+            os.kill(service.pid, signal.SIGKILL)
+
+    def release(self, name: str) -> None:
+        """Start a service that was held, at once; no error if it was not. Raises Refused for a name that is none."""
+        service = self._find(name)
+        if service.held:
+            service.held = False
+            service.failures = 0
+            if not service.pid:
+                self._restart(service)
+
+    def _find(self, name: str) -> _Service:
+        found = next((service for service in self._services if service.spec.name == name), None)
+        if found is None:
+            names = ", ".join(service.spec.name for service in self._services)
+            raise Refused(f"no program of the lab is named {name!r}; there are: {names}")
+        return found
+
     def stop(self, stopped: Callable[[], None]) -> None:
         """Ask all to end and start none again; `stopped` is called when the last has ended."""
         self._stopped = stopped
@@ -70,6 +102,7 @@ class Services:
             if service.pid:
                 with suppress(ProcessLookupError):
                     os.kill(service.pid, signal.SIGTERM)
+                    os.kill(service.pid, signal.SIGCONT)  # one that is stopped would not hear of it
         self._check_stopped()
 
     def records(self) -> tuple[protocol.ServiceRecord, ...]:
@@ -81,6 +114,7 @@ class Services:
                 pid=service.pid,
                 starts=service.starts,
                 last_exit=service.last_exit,
+                held=service.held,
             )
             for service in self._services
         )
@@ -102,8 +136,13 @@ class Services:
     def _ended(self, service: _Service, status: int) -> None:
         service.pid = 0
         service.last_exit = status
+        while service.waiting:
+            service.waiting.pop()()
         if self._stopped is not None:
             self._check_stopped()
+            return
+        if service.held:
+            log(f"service {service.spec.name} ended ({status}); it is held")
             return
         service.failures = failures_after(service.failures, time.monotonic() - service.started_at)
         delay_s = restart_delay_s(service.failures)
@@ -111,7 +150,7 @@ class Services:
         self._loop.after(delay_s, lambda: self._restart(service))
 
     def _restart(self, service: _Service) -> None:
-        if self._stopped is not None:
+        if self._stopped is not None or service.held or service.pid:
             return
         try:
             self._run(service)

@@ -15,7 +15,7 @@ from typing import Any
 
 from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
-from fairway.fabric.execute import exec_in_host, list_hosts, list_services
+from fairway.fabric.execute import exec_in_host, hold_service, list_hosts, list_services
 from fairway.fabric.protocol import CannotExecute, HostKind, HostRecord, HostSpec, ServiceRecord
 from fairway.fabric.unixsocket import connect, send_with_descriptors
 
@@ -28,6 +28,7 @@ __all__ = [
     "ServiceRecord",
     "Spawner",
     "exec_in_host",
+    "hold_service",
     "list_hosts",
     "list_services",
 ]

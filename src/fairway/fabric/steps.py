@@ -268,8 +268,8 @@ def hosts_file(topology: Topology) -> str:
 
 
 def resolv_conf() -> str:
-    """/etc/resolv.conf of every node and client: the lab has no name server, so a question must fail fast."""
-    return "# This lab has no name server; its nodes and clients are in /etc/hosts.\noptions timeout:1 attempts:1\n"
+    """/etc/resolv.conf of every node and client: the cluster's DNS is for pods, so a question here must fail fast."""
+    return "# Only pods have a name server; nodes and clients are in /etc/hosts.\noptions timeout:1 attempts:1\n"
 
 
 def mac_of(address: IPv4Address) -> str:
@@ -300,6 +300,11 @@ def _root_steps(topology: Topology) -> tuple[NetworkStep, ...]:
         SetLink(host=ROOT, name=BRIDGE),
         *(Address(host=ROOT, link=BRIDGE, address=address) for address in ipv6),
     )
+
+
+def bridge_ports(topology: Topology) -> dict[str, str]:
+    """The bridge's port to each machine, by the machine's name."""
+    return {machine.name: _veth(index, machine).name for index, machine in enumerate(topology.machines)}
 
 
 def _veth(index: int, machine: NodeSpec | ClientSpec) -> AddVeth:

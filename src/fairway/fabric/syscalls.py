@@ -57,6 +57,9 @@ class Namespace(IntFlag):
 HOST_NAMESPACES = Namespace.MOUNT | Namespace.UTS | Namespace.IPC | Namespace.NET
 """What each host has for itself."""
 
+SHARED_NAMESPACES = Namespace.NET | Namespace.UTS
+"""What a host within another has of that one."""
+
 
 class MountFlag(IntFlag):
     """MS_* of linux/mount.h."""

@@ -1,4 +1,4 @@
-"""One run of a container: its probes while it runs, and its end."""
+"""One run of a container: its hooks, its probes while it runs, and its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from fairway.kubelet import probes
 from fairway.kubelet.events import EventType
-from fairway.kubelet.pod import ContainerSpec, ProbeSpec, ProbeType
+from fairway.kubelet.hooks import run_hook
+from fairway.kubelet.lifecycle import MINIMUM_GRACE_S
+from fairway.kubelet.pod import ContainerSpec, Hook, ProbeSpec, ProbeType
 from fairway.kubelet.prober import ProbeAnswer, Prober, ProbeTarget
 from fairway.kubelet.runtime import Container
 
@@ -18,11 +20,13 @@ from fairway.kubelet.runtime import Container
 class Reports:
     """Whom a run tells what. All are called in the event loop.
 
-    ended: its exit code, negative for a signal. probed: a probe's result flipped. event: type, reason, message.
+    ended: its exit code, negative for a signal. probed: a probe's result flipped; a container without a startup probe
+    has passed it once its postStart is over. hook_failed: its postStart failed. event: type, reason, message.
     """
 
     ended: Callable[[int], None]
     probed: Callable[[ProbeType, bool], None]
+    hook_failed: Callable[[], None]
     event: Callable[[EventType, str, str], None]
 
 
@@ -49,13 +53,31 @@ class ContainerRun:
         self._started = asyncio.Event()
         self._changed = asyncio.Event()
         self._kill_at: float | None = None
+        self._post_start: asyncio.Task[None] | None = None
         self._probes: list[tuple[ProbeType, asyncio.Task[None]]] = []
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        """Wait for its end and probe it, in tasks of the group."""
+        """Wait for its end, run its postStart and then its probes, in tasks of the group."""
         group.create_task(self._await_end())
+        if self.spec.post_start is None:
+            self._begin_probes(group)
+        else:
+            self._post_start = group.create_task(self._run_post_start(group, self.spec.post_start))
+
+    async def _run_post_start(self, group: asyncio.TaskGroup, hook: Hook) -> None:
+        good = await run_hook(hook, self._target, self._prober)
+        if self.ended or self._kill_at is not None:
+            return
+        if good:
+            self._begin_probes(group)
+        else:
+            self._reports.event(EventType.WARNING, "FailedPostStartHook", "PostStartHook failed")
+            self._reports.hook_failed()
+
+    def _begin_probes(self, group: asyncio.TaskGroup) -> None:
         if ProbeType.STARTUP not in self.spec.probes:
             self._started.set()
+            self._reports.probed(ProbeType.STARTUP, True)
         for kind, spec in self.spec.probes.items():
             self._probes.append((kind, group.create_task(self._probe(kind, spec))))
 
@@ -65,7 +87,10 @@ class ContainerRun:
                 task.cancel()
 
     def end(self, group: asyncio.TaskGroup, grace_s: float) -> bool:
-        """SIGTERM now, SIGKILL after grace_s seconds; called again it may shorten that. Whether this began it."""
+        """preStop and SIGTERM now, SIGKILL after grace_s seconds; called again it may shorten that.
+
+        Whether this began it.
+        """
         deadline = self._clock() + grace_s
         if self.ended or (self._kill_at is not None and deadline >= self._kill_at):
             return False
@@ -80,21 +105,47 @@ class ContainerRun:
         self.ended = True
         self._changed.set()
         self.stop_probes(*ProbeType)
+        if self._post_start is not None:
+            self._post_start.cancel()
         self._reports.ended(code)
 
     async def _end(self) -> None:
-        assert self._kill_at is not None
-        if self._kill_at > self._clock():
+        if self.spec.pre_stop is not None and self._left_s() > 0:
+            await self._run_pre_stop(self.spec.pre_stop)
+        if not self.ended and self._left_s() > 0:
             await self.container.signal(signal.SIGTERM)
-        while not self.ended and (left := self._kill_at - self._clock()) > 0:
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+        while not self.ended and self._left_s() > 0:
+            await self._wait_for_change()
         if not self.ended:
             await self.container.signal(signal.SIGKILL)
+
+    async def _run_pre_stop(self, hook: Hook) -> None:
+        """At most as long as the grace; the container then has a little of its own, unless somebody hurries it."""
+        kill_at = self._kill_at
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run_hook(hook, self._target, self._prober))
+            task.add_done_callback(lambda _: self._changed.set())
+            while not self.ended and not task.done() and self._left_s() > 0:
+                await self._wait_for_change()
+            if task.done() and not task.result() and not self.ended:
+                self._reports.event(EventType.WARNING, "FailedPreStopHook", "PreStopHook failed")
+            task.cancel()
+        if self._kill_at == kill_at:
+            self._kill_at = max(self._clock() + MINIMUM_GRACE_S, kill_at or 0.0)
+
+    def _left_s(self) -> float:
+        """Until it is killed."""
+        assert self._kill_at is not None
+        return self._kill_at - self._clock()
+
+    async def _wait_for_change(self) -> None:
+        """Until something is new, or it is time to kill it."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(self._left_s()):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
 
     async def _probe(self, kind: ProbeType, spec: ProbeSpec) -> None:
         """One probe, from the container's start; the startup probe holds the others back until it has passed."""

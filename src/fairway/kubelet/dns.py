@@ -38,23 +38,40 @@ def hosts_file(pod: PodSpec, pod_ips: Iterable[str], *, domain: str) -> str:
         "fe00::2\tip6-allrouters",
         *(f"{pod_ip}\t" + "\t".join(names) for pod_ip in pod_ips),
     ]
-    if pod.host_aliases:
-        lines += ["", "# Entries added by HostAliases."]
-        lines += [f"{alias.address}\t" + "\t".join(alias.names) for alias in pod.host_aliases]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_aliases(pod)]) + "\n"
+
+
+def node_hosts_file(pod: PodSpec, node_hosts: str) -> str:
+    """/etc/hosts of a pod on the node's network: the node's own, with the pod's aliases."""
+    lines = ["# Kubernetes-managed hosts file (host network).", *node_hosts.splitlines()]
+    return "\n".join([*lines, *_aliases(pod)]) + "\n"
+
+
+def _aliases(pod: PodSpec) -> list[str]:
+    if not pod.host_aliases:
+        return []
+    lines = [f"{alias.address}\t" + "\t".join(alias.names) for alias in pod.host_aliases]
+    return ["", "# Entries added by HostAliases.", *lines]
 
 
 def resolv_conf(pod: PodSpec, cluster: ClusterDns, node_resolv_conf: str) -> str:
-    """For dnsPolicy ClusterFirst the cluster's names first, for Default the node's file, for None only dnsConfig."""
+    """For dnsPolicy ClusterFirst the cluster's names, for Default the node's file, for None only dnsConfig.
+
+    A pod on its node's network has the node's file for ClusterFirst, too: it has to ask for ClusterFirstWithHostNet
+    (`getPodDNSType`).
+    """
     nameservers: list[str] = []
     searches: list[str] = []
     options: list[str] = []
-    if pod.dns.policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
+    policy = pod.dns.policy
+    if policy == "ClusterFirst" and pod.host_network:
+        policy = "Default"
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
         nameservers += cluster.nameservers
         namespace_domain = f"{pod.key.namespace}.svc.{cluster.domain}"
         searches += [namespace_domain, f"svc.{cluster.domain}", cluster.domain]
         options.append("ndots:5")
-    elif pod.dns.policy == "Default":
+    elif policy == "Default":
         nameservers, searches, options = _parse(node_resolv_conf)
     nameservers += pod.dns.nameservers
     searches += pod.dns.searches

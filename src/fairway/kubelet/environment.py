@@ -10,14 +10,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fairway.api.types import Object
-from fairway.kubelet.pod import ContainerSpec, PodSpec
+from fairway.api.types import Key, Object
+from fairway.base.errors import Refused
+from fairway.kubelet.pod import ContainerSpec, EnvFrom, KeySource, PodSpec, SourceKind
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME = "/root"
 
+Sources = Mapping[tuple[SourceKind, str], Mapping[str, bytes]]
+"""Of the ConfigMaps and Secrets of a namespace that are there: their values by key."""
+
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+
+class ConfigError(Refused):
+    """A container cannot be made from what its spec refers to; the text is the kubelet's."""
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -94,6 +102,25 @@ def _of_service(service: Object) -> dict[str, str]:
     return variables
 
 
+def _of_source(wanted: EnvFrom, sources: Sources) -> dict[str, str]:
+    found = sources.get((wanted.kind, wanted.name))
+    if found is None and not wanted.optional:
+        raise ConfigError(f'{wanted.kind.lower()} "{wanted.name}" not found')
+    return {wanted.prefix + key: value.decode("utf-8", "replace") for key, value in (found or {}).items()}
+
+
+def _of_key(wanted: KeySource, pod: Key, sources: Sources) -> str | None:
+    """None for an optional one that is not there: its variable is left out."""
+    found = sources.get((wanted.kind, wanted.name))
+    if found is not None and wanted.key in found:
+        return found[wanted.key].decode("utf-8", "replace")
+    if wanted.optional:
+        return None
+    if found is None:
+        raise ConfigError(f'{wanted.kind.lower()} "{wanted.name}" not found')
+    raise ConfigError(f"couldn't find key {wanted.key} in {wanted.kind} {pod.namespace}/{wanted.name}")
+
+
 def _variable_name(name: str) -> str:
     return name.upper().replace("-", "_")
 
@@ -107,14 +134,25 @@ def container_environment(
     image_env: Mapping[str, str],
     pod_ips: Sequence[str],
     host_ips: Sequence[str],
+    sources: Sources,
 ) -> dict[str, str]:
-    """Everything in a container's environment; a variable of the pod's spec wins over all others."""
+    """Everything in a container's environment; a variable of the pod's spec wins over all others.
+
+    Raises ConfigError when a ConfigMap, a Secret or a key of one is not there and not optional.
+    """
     result = {"PATH": PATH, "HOME": HOME, "HOSTNAME": pod.hostname, **({"TERM": "xterm"} if container.tty else {})}
     result |= image_env
     known = service_environment(services, pod.key.namespace, links=pod.service_links)
+    for wanted in container.env_from:
+        known |= _of_source(wanted, sources)
     for variable in container.env:
         if variable.field_path:
             value = field_value(obj, variable.field_path, pod_ips=pod_ips, host_ips=host_ips)
+        elif variable.source:
+            found = _of_key(variable.source, pod.key, sources)
+            if found is None:
+                continue
+            value = found
         else:
             value = expand(variable.value, known)
         known[variable.name] = value

@@ -61,7 +61,8 @@ class Image:
     """A program that stands for an image.
 
     entrypoint and cmd: as of a Dockerfile. workdir: where it starts. unblocks_sigterm: it may be started with SIGTERM
-    blocked, so that one that comes before its handler is not lost.
+    blocked, so that one that comes before its handler is not lost. path: where the image has its entrypoint; a command
+    that names it is this program too.
     """
 
     program: str
@@ -70,12 +71,21 @@ class Image:
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/"
     unblocks_sigterm: bool = False
+    path: str = ""
 
     def argv(self, command: tuple[str, ...], args: tuple[str, ...]) -> tuple[str, ...]:
         """What runs, after Kubernetes' table of command and args: a command drops the image's cmd as well."""
         if command:
-            return command + args
+            return self.resolved(command + args)
         return self.entrypoint + (args or self.cmd)
+
+    def resolved(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """A command line with the program that stands for the image's own, where it names that."""
+        return self.entrypoint + argv[1:] if self.path and argv[0] == self.path else argv
+
+    def holds_sigterm(self, argv: tuple[str, ...]) -> bool:
+        """Whether what runs lets a blocked SIGTERM in again: the image's own program."""
+        return self.unblocks_sigterm and argv[: len(self.entrypoint)] == self.entrypoint
 
 
 # The first process of a pid namespace gets no default action for SIGTERM, so the signal needs a handler.
@@ -86,10 +96,14 @@ _SHELL = Image(program="idle", entrypoint=(), cmd=_IDLE)
 _SHELL_REPOSITORIES = (
     "docker.io/nicolaka/netshoot",
     "docker.io/library/busybox",
+    "registry.k8s.io/e2e-test-images/busybox",
     "docker.io/library/alpine",
     "docker.io/library/debian",
     "docker.io/library/ubuntu",
 )
+_AGNHOST_REPOSITORIES = ("registry.k8s.io/e2e-test-images/agnhost",)
+_NGINX_REPOSITORIES = ("docker.io/library/nginx", "registry.k8s.io/e2e-test-images/nginx")
+_HTTPD_REPOSITORIES = ("docker.io/library/httpd", "registry.k8s.io/e2e-test-images/httpd")
 _PAUSE_REPOSITORIES = ("registry.k8s.io/pause",)
 _ECHO_REPOSITORIES = ("docker.io/mendhak/http-https-echo", "ghcr.io/mendhak/http-https-echo")
 _WHOAMI_REPOSITORIES = ("docker.io/traefik/whoami",)
@@ -123,12 +137,15 @@ def lab_catalogue(
     `-I -S` leave out the user's environment and the site packages: a quarter of the start-up time, half the memory.
     """
 
-    def python(name: str) -> Image:
-        entrypoint = (interpreter, "-I", "-S", launcher, name)
-        return Image(program=name, entrypoint=entrypoint, unblocks_sigterm=True)
+    def python(name: str, *arguments: str, cmd: tuple[str, ...] = (), path: str = "") -> Image:
+        entrypoint = (interpreter, "-I", "-S", launcher, name, *arguments)
+        return Image(program=name, entrypoint=entrypoint, cmd=cmd, unblocks_sigterm=True, path=path)
 
     images = dict.fromkeys(_ECHO_REPOSITORIES, python("echo"))
     images |= dict.fromkeys(_WHOAMI_REPOSITORIES, python("whoami"))
+    images |= dict.fromkeys(_AGNHOST_REPOSITORIES, python("agnhost", cmd=("pause",), path="/agnhost"))
+    images |= dict.fromkeys(_NGINX_REPOSITORIES, python("site", "nginx"))
+    images |= dict.fromkeys(_HTTPD_REPOSITORIES, python("site", "httpd"))
     images |= dict.fromkeys(_SHELL_REPOSITORIES, _SHELL)
     images |= dict.fromkeys(_PAUSE_REPOSITORIES, _PAUSE)
     return Catalogue(images)

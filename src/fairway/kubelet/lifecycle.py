@@ -3,12 +3,13 @@
 The shell keeps one `PodRecord` per pod, tells it what happened (a container started, ended, could not start) and asks
 `decide` for the next step; `decide` never acts and never reads a clock. The rules are those of the kubelet's
 `computePodActions` (`pkg/kubelet/kuberuntime/kuberuntime_manager.go`): init containers one after another, then all
-containers at once; a container that ended is started again as restartPolicy says, after its back-off.
+containers at once; a container that ended is started again as restartPolicy says, after its back-off. A sidecar (a
+restartable init container, KEP-753) is waited for until it has started, and ends after the others, the last one first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +53,7 @@ class ContainerRecord:
 
     state: a Terminated stays here until the next run; last: the run before this one.
     started: its startup probe has passed, or it has none. ready: its readiness probe says so, or it has none.
-    spec: what it was started from, to see that the pod's spec changed.
+    spec: what it was started from, to see that the pod's spec changed. retry_at: before that it is not tried again.
     """
 
     state: Waiting | Running | Terminated = CREATING
@@ -63,6 +64,7 @@ class ContainerRecord:
     started: bool = False
     ready: bool = False
     spec: ContainerSpec | None = None
+    retry_at: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -137,27 +139,53 @@ class Decision:
 def decide(pod: PodSpec, record: PodRecord, now: float) -> Decision:
     """The next step of a pod."""
     if pod.deletion_grace_s is not None:
-        return _stop(pod, record, float(pod.deletion_grace_s))
+        return _stop(pod, record, float(pod.deletion_grace_s), now)
     if record.blocked is not None:
         return Decision()
     if is_terminal(pod, record):
-        return Decision(actions=(Finish(deleted=False),)) if record.sandbox else Decision()
+        if not record.sandbox:
+            return Decision()
+        return _kill(_next_to_stop(pod, record), float(pod.grace_s)) or Decision(actions=(Finish(deleted=False),))
     if not record.sandbox:
         return Decision(actions=(CreateSandbox(),))
     pending = next_init_container(pod, record)
     if pending is not None:
-        return _run(pod, record, (pending,), now)
-    return _run(pod, record, pod.containers, now)
+        before = pod.init_containers[: pod.init_containers.index(pending)]
+        return _run(pod, record, (*(container for container in before if container.sidecar), pending), now)
+    return _run(pod, record, pod.lasting_containers, now)
 
 
-def _stop(pod: PodSpec, record: PodRecord, grace_s: float) -> Decision:
-    running = [container.name for container in pod.all_containers if record.of(container.name).running]
-    if not running:
-        return Decision(actions=(Finish(deleted=True),))
+MINIMUM_GRACE_S = 2.0
+"""What a container gets when those that end before it took all the time (kuberuntime, minimumGracePeriodInSeconds)."""
+
+
+def _stop(pod: PodSpec, record: PodRecord, grace_s: float, now: float) -> Decision:
+    if grace_s <= 0:
+        running = [container.name for container in pod.all_containers if record.of(container.name).running]
+        return _kill(running, 0.0) or Decision(actions=(Finish(deleted=True),))
+    if not any(record.of(container.name).running for container in _without_sidecars(pod)):
+        left_s = pod.deleted_at - now if pod.deleted_at else grace_s
+        grace_s = max(MINIMUM_GRACE_S, min(grace_s, left_s))
+    return _kill(_next_to_stop(pod, record), grace_s) or Decision(actions=(Finish(deleted=True),))
+
+
+def _without_sidecars(pod: PodSpec) -> list[ContainerSpec]:
+    return [container for container in pod.all_containers if not container.sidecar]
+
+
+def _next_to_stop(pod: PodSpec, record: PodRecord) -> list[str]:
+    """All containers that are no sidecars; then the sidecars, one by one, the last first (termination_order.go)."""
+    first = [container.name for container in _without_sidecars(pod) if record.of(container.name).running]
+    sidecars = [container.name for container in pod.sidecars if record.of(container.name).running]
+    return first or sidecars[-1:]
+
+
+def _kill(names: Sequence[str], grace_s: float) -> Decision | None:
+    """None when there is nothing to kill."""
+    if not names:
+        return None
     return Decision(
-        actions=tuple(
-            KillContainer(name=name, grace_s=grace_s, message=f"Stopping container {name}") for name in running
-        )
+        actions=tuple(KillContainer(name=name, grace_s=grace_s, message=f"Stopping container {name}") for name in names)
     )
 
 
@@ -188,10 +216,10 @@ def start_at(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) ->
         return 0.0 if changed else None
     finished = record.finished
     if finished is None:
-        return 0.0
+        return record.retry_at
     if not restarts(pod, container, finished):
         return None
-    return back_off(container, record).until(finished.finished_at)
+    return max(record.retry_at, back_off(container, record).until(finished.finished_at))
 
 
 def back_off(container: ContainerSpec, record: ContainerRecord) -> Backoff:
@@ -204,8 +232,10 @@ IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 
 
 def restarts(pod: PodSpec, container: ContainerSpec, finished: Terminated) -> bool:
-    """Whether a container that ended so is to run again. An init container that succeeded never is."""
+    """Whether a container that ended so is to run again. An init container that succeeded is only as a sidecar."""
     failed = finished.exit_code != 0
+    if container.sidecar:
+        return True
     if container in pod.init_containers:
         return failed and pod.restart_policy is not RestartPolicy.NEVER
     match pod.restart_policy:
@@ -217,19 +247,43 @@ def restarts(pod: PodSpec, container: ContainerSpec, finished: Terminated) -> bo
             return False
 
 
+def will_restart(pod: PodSpec, record: PodRecord, container: ContainerSpec) -> bool:
+    """Whether a container that has ended is to run again in this pod as it is now."""
+    finished = record.of(container.name).finished
+    if finished is None or pod.deletion_grace_s is not None or not restarts(pod, container, finished):
+        return False
+    return not (container.sidecar and is_terminal(pod, record))
+
+
 def next_init_container(pod: PodSpec, record: PodRecord) -> ContainerSpec | None:
-    """The init container that has to succeed next; None once all have, or once a container was started."""
+    """The init container that has to succeed, or as a sidecar to start, next.
+
+    None once all have, or once a container was started.
+    """
     if any(record.of(container.name).container_id for container in pod.containers):
         return None
-    for container in pod.init_containers:
-        finished = record.of(container.name).finished
-        if finished is None or finished.exit_code != 0:
+    for index, container in enumerate(pod.init_containers):
+        if container.sidecar and any(_was_begun(record.of(later.name)) for later in pod.init_containers[index + 1 :]):
+            continue
+        if not is_initialized(container, record.of(container.name)):
             return container
     return None
 
 
+def _was_begun(record: ContainerRecord) -> bool:
+    return record.running or record.finished is not None
+
+
+def is_initialized(container: ContainerSpec, record: ContainerRecord) -> bool:
+    """Whether what comes after an init container need not wait for it."""
+    if container.sidecar:
+        return record.running and record.started
+    finished = record.finished
+    return finished is not None and finished.exit_code == 0
+
+
 def is_terminal(pod: PodSpec, record: PodRecord) -> bool:
-    """Whether no container runs or will ever run again: the pod has succeeded or failed."""
+    """Whether no container but a sidecar runs or will ever run again: the pod has succeeded or failed."""
     if init_failed(pod, record):
         return True
     if next_init_container(pod, record) is not None:
@@ -241,7 +295,7 @@ def init_failed(pod: PodSpec, record: PodRecord) -> bool:
     """An init container failed and restartPolicy is Never."""
     if pod.restart_policy is not RestartPolicy.NEVER:
         return False
-    ends = (record.of(container.name).finished for container in pod.init_containers)
+    ends = (record.of(container.name).finished for container in pod.init_containers if not container.sidecar)
     return any(end is not None and end.exit_code != 0 for end in ends)
 
 
@@ -308,6 +362,7 @@ def container_started(record: ContainerRecord, spec: ContainerSpec, container_id
         started=False,
         ready=False,
         spec=spec,
+        retry_at=0.0,
     )
 
 
@@ -345,9 +400,12 @@ def container_failed_to_start(
     return replace(begun, state=end)
 
 
-def container_waits(record: ContainerRecord, spec: ContainerSpec, waiting: Waiting) -> ContainerRecord:
+def container_waits(
+    record: ContainerRecord, spec: ContainerSpec, waiting: Waiting, *, retry_at: float = 0.0
+) -> ContainerRecord:
     """It cannot be started for now, for a reason that is not its own crash."""
-    return replace(record, state=waiting, last=record.finished or record.last, spec=spec, started=False, ready=False)
+    last = record.finished or record.last
+    return replace(record, state=waiting, last=last, spec=spec, started=False, ready=False, retry_at=retry_at)
 
 
 def back_off_message(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) -> str:

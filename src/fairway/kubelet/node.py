@@ -16,8 +16,11 @@ MAX_PODS = 110
 """KubeletConfiguration maxPods."""
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_S = 40
-LEASE_RENEW_S = 10.0
-"""A quarter of the duration (`pkg/kubelet/kubelet.go`, nodeLeaseRenewIntervalFraction)."""
+LEASE_RENEW_S = 1.5
+"""So that controllers can tell within five seconds that a node is cut off; a real kubelet takes a quarter of the
+duration (`pkg/kubelet/kubelet.go`, nodeLeaseRenewIntervalFraction)."""
+STATUS_CHECK_S = 10.0
+"""KubeletConfiguration nodeStatusUpdateFrequency: how often the Node is read, to see that it says what we say."""
 STATUS_REFRESH_S = 300.0
 """KubeletConfiguration nodeStatusReportFrequency: the Lease is the heartbeat, the status only what changes."""
 
@@ -133,6 +136,12 @@ def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, 
             "systemUUID": machine.machine_id,
         },
     }
+
+
+def is_ready(found: Object) -> bool:
+    """Whether the API holds the Node to be Ready."""
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 REPLACE = {"$patch": "replace"}

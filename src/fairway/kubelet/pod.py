@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from fairway.api.types import Key, Object
+from fairway.kubelet.lacking import unenforced, unsupported
+from fairway.kubelet.times import parse_timestamp
 
 DEFAULT_GRACE_S = 30
 MAX_HOSTNAME = 63
@@ -54,6 +56,16 @@ Handler = HttpGet | TcpSocket | ExecAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """A hook that only takes its time."""
+
+    seconds: int
+
+
+Hook = Handler | Sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSpec:
     """One probe of a container; defaults as the API server writes them."""
 
@@ -66,29 +78,64 @@ class ProbeSpec:
     grace_s: int | None = None
 
 
+class SourceKind(StrEnum):
+    """The value is the object's kind."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"  # noqa: S105 - a kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySource:
+    """One key of a ConfigMap or Secret of the pod's namespace. optional: neither need be there."""
+
+    kind: SourceKind
+    name: str
+    key: str
+    optional: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
-    """field_path: of a fieldRef ("status.podIP"); then `value` is empty."""
+    """field_path: of a fieldRef ("status.podIP"); source: of a configMapKeyRef or secretKeyRef; else `value` is."""
 
     name: str
     value: str = ""
     field_path: str = ""
+    source: KeySource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvFrom:
+    """All keys of a ConfigMap or Secret as variables, their names with the prefix before them."""
+
+    kind: SourceKind
+    name: str
+    prefix: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container; ports maps the names of its ports to their numbers."""
+    """One container; ports maps the names of its ports to their numbers.
+
+    sidecar: a restartable init container (its own restartPolicy is Always, KEP-753), which runs beside the others.
+    """
 
     name: str
     image: str
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
     env: tuple[EnvVar, ...] = ()
     working_dir: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
     probes: Mapping[ProbeType, ProbeSpec] = field(default_factory=dict)
+    post_start: Hook | None = None
+    pre_stop: Hook | None = None
     stdin: bool = False
     tty: bool = False
+    sidecar: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +160,10 @@ class PodSpec:
 
     unsupported: what it asks for and the lab lacks, as one clause each; such a pod is not started.
     unenforced: what it asks for and gets without the effect, such as limits; it is started.
+    hostname: of a pod on the node's network the node's name.
     grace_s: seconds between SIGTERM and SIGKILL when it is deleted.
     deletion_grace_s: None until it is being deleted; then the grace that the API server settled on.
+    deleted_at: the end of that grace, in seconds since the epoch; 0 until it is being deleted.
     """
 
     key: Key
@@ -127,15 +176,27 @@ class PodSpec:
     subdomain: str = ""
     host_aliases: tuple[HostAlias, ...] = ()
     dns: DnsConfig = DnsConfig()
+    node_name: str = ""
+    host_network: bool = False
     readiness_gates: tuple[str, ...] = ()
     service_links: bool = True
     unsupported: tuple[str, ...] = ()
     unenforced: tuple[str, ...] = ()
     deletion_grace_s: int | None = None
+    deleted_at: float = 0.0
 
     @property
     def all_containers(self) -> tuple[ContainerSpec, ...]:
         return self.init_containers + self.containers
+
+    @property
+    def sidecars(self) -> tuple[ContainerSpec, ...]:
+        return tuple(container for container in self.init_containers if container.sidecar)
+
+    @property
+    def lasting_containers(self) -> tuple[ContainerSpec, ...]:
+        """Those that run side by side once the pod is initialized."""
+        return self.sidecars + self.containers
 
     def container(self, name: str) -> ContainerSpec | None:
         return next((container for container in self.all_containers if container.name == name), None)
@@ -153,21 +214,27 @@ def parse_pod(pod: Object) -> PodSpec:
         key=key,
         uid=metadata.get("uid") or "",
         containers=tuple(_container(item) for item in spec.get("containers") or ()),
-        init_containers=tuple(_container(item) for item in spec.get("initContainers") or ()),
+        init_containers=tuple(
+            replace(_container(item), sidecar=item.get("restartPolicy") == RestartPolicy.ALWAYS)
+            for item in spec.get("initContainers") or ()
+        ),
         restart_policy=RestartPolicy(spec.get("restartPolicy") or RestartPolicy.ALWAYS),
         grace_s=DEFAULT_GRACE_S if grace is None else int(grace),
-        hostname=(spec.get("hostname") or key.name)[:MAX_HOSTNAME].rstrip("-."),
+        hostname=_hostname(key, spec),
         subdomain=spec.get("subdomain") or "",
         host_aliases=tuple(
             HostAlias(address=alias["ip"], names=tuple(alias.get("hostnames") or ()))
             for alias in spec.get("hostAliases") or ()
         ),
         dns=_dns(spec),
+        node_name=spec.get("nodeName") or "",
+        host_network=bool(spec.get("hostNetwork")),
         readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         service_links=spec.get("enableServiceLinks") is not False,
-        unsupported=tuple(_unsupported(spec)),
-        unenforced=tuple(_unenforced(spec)),
+        unsupported=tuple(unsupported(spec)),
+        unenforced=tuple(unenforced(spec)),
         deletion_grace_s=deletion_grace,
+        deleted_at=parse_timestamp(metadata.get("deletionTimestamp") or "", 0.0),
     )
 
 
@@ -186,18 +253,52 @@ def _container(item: Mapping[str, Any]) -> ContainerSpec:
         image=item.get("image") or "",
         command=tuple(item.get("command") or ()),
         args=tuple(item.get("args") or ()),
+        env_from=tuple(_env_from(source) for source in item.get("envFrom") or ()),
         env=tuple(_env(variable) for variable in item.get("env") or ()),
         working_dir=item.get("workingDir") or "",
         ports={port["name"]: port["containerPort"] for port in item.get("ports") or () if port.get("name")},
         probes=probes,
+        post_start=_hook((item.get("lifecycle") or {}).get("postStart") or {}),
+        pre_stop=_hook((item.get("lifecycle") or {}).get("preStop") or {}),
         stdin=bool(item.get("stdin")),
         tty=bool(item.get("tty")),
     )
 
 
 def _env(variable: Mapping[str, Any]) -> EnvVar:
-    source = (variable.get("valueFrom") or {}).get("fieldRef") or {}
-    return EnvVar(name=variable["name"], value=variable.get("value") or "", field_path=source.get("fieldPath") or "")
+    given = variable.get("valueFrom") or {}
+    return EnvVar(
+        name=variable["name"],
+        value=variable.get("value") or "",
+        field_path=(given.get("fieldRef") or {}).get("fieldPath") or "",
+        source=_key_source(given),
+    )
+
+
+def _key_source(given: Mapping[str, Any]) -> KeySource | None:
+    for name, kind in (("configMapKeyRef", SourceKind.CONFIG_MAP), ("secretKeyRef", SourceKind.SECRET)):
+        if ref := given.get(name):
+            return KeySource(
+                kind=kind, name=ref.get("name") or "", key=ref.get("key") or "", optional=bool(ref.get("optional"))
+            )
+    return None
+
+
+def _env_from(source: Mapping[str, Any]) -> EnvFrom:
+    kind = SourceKind.SECRET if source.get("secretRef") else SourceKind.CONFIG_MAP
+    ref = source.get("secretRef") or source.get("configMapRef") or {}
+    return EnvFrom(
+        kind=kind,
+        name=ref.get("name") or "",
+        prefix=source.get("prefix") or "",
+        optional=bool(ref.get("optional")),
+    )
+
+
+def _hook(hook: Mapping[str, Any]) -> Hook | None:
+    if sleep := hook.get("sleep"):
+        return Sleep(seconds=int(sleep.get("seconds") or 0))
+    return _handler(hook)
 
 
 def _handler(probe: Mapping[str, Any]) -> Handler | None:
@@ -230,6 +331,12 @@ def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
     )
 
 
+def _hostname(key: Key, spec: Mapping[str, Any]) -> str:
+    if spec.get("hostNetwork"):
+        return str(spec.get("nodeName") or key.name)
+    return str(spec.get("hostname") or key.name)[:MAX_HOSTNAME].rstrip("-.")
+
+
 def _dns(spec: Mapping[str, Any]) -> DnsConfig:
     config = spec.get("dnsConfig") or {}
     return DnsConfig(
@@ -241,51 +348,3 @@ def _dns(spec: Mapping[str, Any]) -> DnsConfig:
             for option in config.get("options") or ()
         ),
     )
-
-
-_UNSUPPORTED_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "setHostnameAsFQDN")
-_UNSUPPORTED_FIELDS = ("activeDeadlineSeconds", "runtimeClassName", "ephemeralContainers", "resourceClaims")
-_TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
-"""The volume that the ServiceAccount admission plugin adds to every pod; it is left out, not refused."""
-
-
-def _unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
-    found = [f"spec.{name}" for name in _UNSUPPORTED_FLAGS if spec.get(name)]
-    found += [f"spec.{name}" for name in _UNSUPPORTED_FIELDS if spec.get(name)]
-    for index, volume in enumerate(spec.get("volumes") or ()):
-        if not volume["name"].startswith(_TOKEN_VOLUME_PREFIX):
-            kind = next((name for name in volume if name != "name"), "emptyDir")
-            found.append(f"spec.volumes[{index}] ({kind})")
-    for field_name in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(field_name) or ()):
-            found += _unsupported_in_container(container, f"spec.{field_name}[{index}]")
-    return found
-
-
-def _unsupported_in_container(container: Mapping[str, Any], path: str) -> list[str]:
-    found = [f"{path}.{name}" for name in ("envFrom", "lifecycle", "volumeDevices") if container.get(name)]
-    if path.startswith("spec.initContainers") and container.get("restartPolicy"):
-        found.append(f"{path}.restartPolicy")
-    for index, port in enumerate(container.get("ports") or ()):
-        if port.get("hostPort"):
-            found.append(f"{path}.ports[{index}].hostPort")
-    for index, variable in enumerate(container.get("env") or ()):
-        source = variable.get("valueFrom") or {}
-        found += [f"{path}.env[{index}].valueFrom.{name}" for name in source if name != "fieldRef"]
-    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
-        if container.get(name) and _handler(container[name]) is None:
-            kind = next((key for key in container[name] if not key.endswith(("Seconds", "Threshold"))), "no handler")
-            found.append(f"{path}.{name} ({kind})")
-    return found
-
-
-def _unenforced(spec: Mapping[str, Any]) -> Sequence[str]:
-    found = ["spec.securityContext"] if spec.get("securityContext") else []
-    for field_name in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(field_name) or ()):
-            path = f"spec.{field_name}[{index}]"
-            if container.get("securityContext"):
-                found.append(f"{path}.securityContext")
-            if (container.get("resources") or {}).get("limits"):
-                found.append(f"{path}.resources.limits")
-    return found

@@ -80,10 +80,22 @@ class Prober:
                 break
         return answer
 
+    async def reaches(self, get: HttpGet, target: ProbeTarget, timeout_s: float) -> bool:
+        """Whether somebody answers, whatever the status."""
+        port = _number(get.port, target)
+        if port is None:
+            return False
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._get(http_url(get, target.address, port), get)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return False
+        return True
+
     async def _attempt(self, spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
         match spec.handler:
             case HttpGet(port=port) | TcpSocket(port=port):
-                number = target.ports.get(port) if isinstance(port, str) and not port.isdecimal() else int(port)
+                number = _number(port, target)
                 if number is None:
                     return ProbeAnswer(outcome=Outcome.ERROR, message=f"the container has no port named {port!r}")
                 if isinstance(spec.handler, HttpGet):
@@ -118,6 +130,11 @@ class Prober:
                     text = f"Probe terminated redirects: {location}"
                     return ProbeAnswer(outcome=Outcome.SUCCESS, message=text)
         return ProbeAnswer(outcome=Outcome.FAILURE, message=f'Get "{url}": stopped after {MAX_REDIRECTS} redirects')
+
+
+def _number(port: int | str, target: ProbeTarget) -> int | None:
+    """None for a name that no port of the container has."""
+    return target.ports.get(port) if isinstance(port, str) and not port.isdecimal() else int(port)
 
 
 def http_url(get: HttpGet, address: str, port: int) -> URL:

@@ -62,10 +62,16 @@ class Registration:
         uid = await self._until_done_register()
         self.registered.set()
         next_status = time.monotonic() + node.STATUS_REFRESH_S
+        renewed = checked = time.monotonic()
         lease: Object | None = None
         while True:
             try:
                 lease = await self._renew(lease, uid)
+                late = time.monotonic() - renewed > 2 * node.LEASE_RENEW_S
+                renewed = time.monotonic()
+                if late or renewed - checked >= node.STATUS_CHECK_S:
+                    await self._correct_status()
+                    checked = renewed
                 if time.monotonic() >= next_status:
                     await self._post_status()
                     next_status = time.monotonic() + node.STATUS_REFRESH_S
@@ -99,6 +105,16 @@ class Registration:
             created = await self._client.patch(NODES, self._config.node_name, body)
         await self._post_status()
         return str(created["metadata"]["uid"])
+
+    async def _correct_status(self) -> None:
+        """Where the Node is held to be lost, as controllers do with one that was silent for long: say that it is not.
+
+        A node that goes through no such time never finds anything to say here.
+        """
+        found = await self._client.get(NODES, self._config.node_name)
+        if not node.is_ready(found):
+            self._ready_since = time.time()
+            await self._post_status()
 
     async def _post_status(self) -> None:
         status = node.node_status(self._config, self._machine, ready_since=self._ready_since, now=time.time())

@@ -17,8 +17,8 @@ from fairway.base.errors import Refused, Retry
 from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
 from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
-from fairway.kubelet.dns import ClusterDns, hosts_file, resolv_conf
-from fairway.kubelet.environment import container_environment, expanded_argv
+from fairway.kubelet.dns import ClusterDns, hosts_file, node_hosts_file, resolv_conf
+from fairway.kubelet.environment import Sources, container_environment, expanded_argv
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import ContainerLog, PodLogs
@@ -83,7 +83,10 @@ class StartError(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A pod's namespaces. host: its name among the lab's hosts. addresses: the primary one first."""
+    """A pod's namespaces.
+
+    host: its name among the lab's hosts. addresses: the primary one first; on the node's network the node's.
+    """
 
     host: str
     pid: int
@@ -102,6 +105,7 @@ class Container:
         pumps: Sequence[Pump],
         *,
         held: Sequence[int],
+        image: Image,
         env: Mapping[str, str],
         cwd: str,
     ) -> None:
@@ -109,6 +113,7 @@ class Container:
         self.id = container_id
         self.env = env
         self.cwd = cwd
+        self.image = image
         self._process = process
         self._log = log
         self._pumps = pumps
@@ -170,8 +175,11 @@ class Runtime:
         self._services = services
 
     async def create_sandbox(self, pod: PodSpec) -> Sandbox:
-        """Namespaces, files and link. Raises FairwayError with nothing left behind."""
+        """Namespaces, files and link; on the node's network, files alone. Raises FairwayError, nothing left behind."""
         owner = f"{pod.key}/{pod.uid}"
+        if pod.host_network:
+            host = await self._create_host(pod, self._node_addresses, owner)
+            return Sandbox(host=host.name, pid=host.pid, addresses=self._node_addresses, uid=pod.uid)
         links = self._addresses.allocate(owner)
         addresses = tuple(link.ip for link in links)
         try:
@@ -189,8 +197,11 @@ class Runtime:
     async def _create_host(self, pod: PodSpec, addresses: Sequence[IPAddress], owner: str) -> HostRecord:
         """Under the pod's own name, so that a person can say it; with a part of the uid when another has that name."""
         node_resolv_conf = _read_or_empty(Path("/etc/resolv.conf"))
+        hosts = hosts_file(pod, map(str, addresses), domain=self._dns.domain)
+        if pod.host_network:
+            hosts = node_hosts_file(pod, _read_or_empty(Path("/etc/hosts")))
         files = {
-            "/etc/hosts": hosts_file(pod, map(str, addresses), domain=self._dns.domain),
+            "/etc/hosts": hosts,
             "/etc/resolv.conf": resolv_conf(pod, self._dns, node_resolv_conf),
         }
 
@@ -204,6 +215,7 @@ class Runtime:
                 read_only=True,
                 owner=owner,
                 tied=True,
+                within=pod.node_name if pod.host_network else "",
             )
 
         try:
@@ -213,17 +225,32 @@ class Runtime:
 
     async def remove_sandbox(self, pod: PodSpec, sandbox: Sandbox) -> None:
         """Everything in it ends. Repeating it is no error."""
-        await self._network.detach(pod.key)
+        if not pod.host_network:
+            await self._network.detach(pod.key)
         try:
             await self._spawner.remove_host(sandbox.host)
         except Refused:  # it is gone already
             pass
-        self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
+        if not pod.host_network:
+            self._addresses.release(sandbox.addresses, f"{pod.key}/{pod.uid}")
 
     async def start(
-        self, pod: PodSpec, obj: Object, sandbox: Sandbox, container: ContainerSpec, image: Image, run: int
+        self,
+        pod: PodSpec,
+        obj: Object,
+        sandbox: Sandbox,
+        container: ContainerSpec,
+        image: Image,
+        *,
+        run: int,
+        sources: Sources,
     ) -> Container:
-        """Start a container; run: 0 for its first, then counted up. Raises StartError, or Retry to be tried again."""
+        """Start a container.
+
+        run: 0 for its first, then counted up. sources: those of its environment that are there.
+
+        Raises StartError; ConfigError for a source that is not there, or Retry, to be tried again.
+        """
         env = container_environment(
             container,
             pod,
@@ -232,15 +259,24 @@ class Runtime:
             image_env=image.env,
             pod_ips=[str(address) for address in sandbox.addresses],
             host_ips=[str(address) for address in self._node_addresses],
+            sources=sources,
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         cwd = container.working_dir or image.workdir
-        hold_sigterm = image.unblocks_sigterm and not container.command
+        hold_sigterm = image.holds_sigterm(argv)
         try:
             log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
             try:
                 return await self._spawn(
-                    sandbox, argv, env, cwd, log, stdin=container.stdin, tty=container.tty, hold_sigterm=hold_sigterm
+                    sandbox,
+                    image,
+                    argv,
+                    env,
+                    cwd,
+                    log,
+                    stdin=container.stdin,
+                    tty=container.tty,
+                    hold_sigterm=hold_sigterm,
                 )
             except BaseException:
                 log.close()
@@ -254,6 +290,7 @@ class Runtime:
     async def _spawn(
         self,
         sandbox: Sandbox,
+        image: Image,
         argv: Sequence[str],
         env: Mapping[str, str],
         cwd: str,
@@ -286,7 +323,9 @@ class Runtime:
             for fd in wires.held:
                 os.close(fd)
             raise
-        return Container(f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, env=env, cwd=cwd)
+        return Container(
+            f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, image=image, env=env, cwd=cwd
+        )
 
     async def execute(
         self,
@@ -305,7 +344,7 @@ class Runtime:
             env.setdefault("TERM", "xterm")
         return await self._spawner.spawn(
             sandbox.host,
-            argv,
+            container.image.resolved(tuple(argv)),
             env=env,
             cwd=container.cwd,
             stdin=stdin,

@@ -20,9 +20,10 @@ from fairway.kubelet.lifecycle import (
     back_off,
     back_off_message,
     init_failed,
+    is_initialized,
     is_terminal,
     next_init_container,
-    restarts,
+    will_restart,
 )
 from fairway.kubelet.pod import ContainerSpec, PodSpec
 from fairway.kubelet.times import timestamp
@@ -49,7 +50,7 @@ def phase_of(pod: PodSpec, record: PodRecord) -> Phase:
         return Phase.SUCCEEDED if all(end is not None and end.exit_code == 0 for end in ends) else Phase.FAILED
     if next_init_container(pod, record) is not None:
         return Phase.PENDING
-    if is_terminal(pod, record):
+    if is_terminal(pod, record) and not any(record.of(sidecar.name).running for sidecar in pod.sidecars):
         return Phase.SUCCEEDED if all(end is not None and end.exit_code == 0 for end in ends) else Phase.FAILED
     if any(not current.running and current.finished is None for current in records):
         return Phase.PENDING
@@ -100,8 +101,8 @@ def build_status(
         "startTime": timestamp(record.started_at),
         "qosClass": qos,
     }
-    if record.addresses:
-        status |= {"podIP": record.addresses[0], "podIPs": [{"ip": address} for address in record.addresses]}
+    if addresses := record.addresses or (host_ips if pod.host_network else ()):
+        status |= {"podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}
     if pod.init_containers:
         status["initContainerStatuses"] = [
             container_status(pod, container, record, catalogue, init=True) for container in pod.init_containers
@@ -122,7 +123,7 @@ def container_status(
     last = current.last
     if record.blocked is not None and not current.running:
         state = record.blocked
-    elif isinstance(state, Terminated) and pod.deletion_grace_s is None and restarts(pod, container, state):
+    elif isinstance(state, Terminated) and will_restart(pod, record, container):
         waits = back_off(container, current).until(state.finished_at) > state.finished_at
         if waits:
             state, last = (
@@ -130,7 +131,7 @@ def container_status(
                 finished,
             )
     ready = current.ready and current.running
-    if init:
+    if init and not container.sidecar:
         ready = isinstance(state, Terminated) and state.exit_code == 0
     reference = parse_reference(container.image)
     image = catalogue.find(reference) if reference else None
@@ -194,9 +195,7 @@ def _initialized(pod: PodSpec, record: PodRecord, phase: Phase) -> Object:
     if next_init_container(pod, record) is None and not init_failed(pod, record):
         return _condition("Initialized", True)
     incomplete = [
-        container.name
-        for container in pod.init_containers
-        if (end := record.of(container.name).finished) is None or end.exit_code != 0
+        container.name for container in pod.init_containers if not is_initialized(container, record.of(container.name))
     ]
     message = f"containers with incomplete status: [{' '.join(incomplete)}]"
     return _condition("Initialized", False, "ContainersNotInitialized", message)
@@ -207,7 +206,7 @@ def _containers_ready(pod: PodSpec, record: PodRecord, phase: Phase) -> Object:
         return _condition("ContainersReady", False, "PodCompleted")
     if phase is Phase.FAILED:
         return _condition("ContainersReady", False, "PodFailed")
-    unready = [container.name for container in pod.containers if not _is_ready(record.of(container.name))]
+    unready = [container.name for container in pod.lasting_containers if not _is_ready(record.of(container.name))]
     if not unready:
         return _condition("ContainersReady", True)
     message = f"containers with unready status: [{' '.join(unready)}]"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fairway.api.resources import PODS
@@ -13,6 +14,7 @@ from fairway.api.types import Object
 from fairway.base.errors import Retry
 from fairway.kubelet.pod import PodSpec
 from fairway.kubelet.status import OWN_CONDITIONS, status_patch
+from fairway.kubelet.times import parse_timestamp, timestamp
 from fairway.watch.client import STRATEGIC_MERGE_PATCH, Client
 
 _log = logging.getLogger(__name__)
@@ -21,9 +23,12 @@ _log = logging.getLogger(__name__)
 class StatusWriter:
     """Of one pod; `run` it in a task group."""
 
-    def __init__(self, client: Client, pod: PodSpec, known: Mapping[str, Any]) -> None:
-        """known: the pod's status as it is now; {} for none."""
+    def __init__(
+        self, client: Client, pod: PodSpec, known: Mapping[str, Any], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """known: the pod's status as it is now; {} for none. clock: seconds since the epoch."""
         self._client = client
+        self._clock = clock
         self._key = pod.key
         self._uid = pod.uid
         self._observed: Sequence[Mapping[str, Any]] = known.get("conditions") or []
@@ -43,8 +48,21 @@ class StatusWriter:
         return own + [condition for condition in self._observed if condition["type"] not in OWN_CONDITIONS]
 
     def observe(self, conditions: Sequence[Mapping[str, Any]]) -> None:
-        """The pod's conditions in the API changed."""
+        """The pod's conditions in the API changed.
+
+        Controllers take Ready from the pods of a node that was silent. Where it is ours to say, it is said again, as
+        of now: what tells it from an echo of an older status of ours is that it changed after what we last wrote.
+        """
         self._observed = conditions
+        if self._wanted is None or self._wanted is not self._settled or self._closed:
+            return
+        ours, theirs = _ready(self._wanted["conditions"]), _ready(conditions)
+        if _is_taken(ours, theirs):
+            again = [
+                {**one, "lastTransitionTime": timestamp(self._clock())} if one["type"] == "Ready" else one
+                for one in self._wanted["conditions"]
+            ]
+            self.want({**self._wanted, "conditions": again})
 
     def want(self, status: Object) -> None:
         """What the status is to be from now on."""
@@ -101,6 +119,17 @@ class StatusWriter:
             else:
                 _log.error("status of pod %s is not accepted: %s", self._key, error)
         return True
+
+
+def _ready(conditions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((one for one in conditions if one["type"] == "Ready"), {})
+
+
+def _is_taken(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    if ours.get("status") != "True" or theirs.get("status") != "False":
+        return False
+    since, taken = (parse_timestamp(one.get("lastTransitionTime") or "", 0.0) for one in (ours, theirs))
+    return taken > since
 
 
 def _addresses(status: Mapping[str, Any]) -> list[str]:

@@ -14,18 +14,22 @@ from fairway.api.types import Object
 from fairway.base.errors import FairwayError, Retry
 from fairway.kubelet import lifecycle
 from fairway.kubelet.container_run import ContainerRun, Reports
+from fairway.kubelet.environment import ConfigError
 from fairway.kubelet.events import EventType, Recorder, pod_reference
 from fairway.kubelet.images import Catalogue, Image, parse_reference
 from fairway.kubelet.lifecycle import ContainerRecord, CreateSandbox, Finish, KillContainer, StartContainer, Waiting
 from fairway.kubelet.pod import ContainerSpec, PodSpec, ProbeType, parse_pod
 from fairway.kubelet.prober import Prober, ProbeTarget
 from fairway.kubelet.runtime import Container, Runtime, Sandbox, StartError
+from fairway.kubelet.sources import read_sources, wanted_by
 from fairway.kubelet.status import build_status, qos_class
 from fairway.kubelet.status_writer import StatusWriter
 from fairway.kubelet.times import parse_timestamp
 from fairway.watch.client import Client
 
 SANDBOX_RETRY_S = 1.0
+CONFIG_RETRY_S = 5.0
+"""How long a container waits for a ConfigMap or Secret before it is looked for again."""
 CREATE_SANDBOX = CreateSandbox()
 SHUTDOWN_GRACE_S = 2.0
 """How long containers get when the kubelet itself is told to end."""
@@ -195,7 +199,16 @@ class PodWorker:
         run = before.restart_count + (1 if before.finished else 0)
         self._event(EventType.NORMAL, "Pulled", f'Container image "{spec.image}" already present on machine', name)
         try:
-            container = await self._tools.runtime.start(self.pod, self.obj, self._sandbox, spec, image, run)
+            sources = await read_sources(self._tools.client, self.pod.key.namespace, wanted_by(spec))
+            container = await self._tools.runtime.start(
+                self.pod, self.obj, self._sandbox, spec, image, run=run, sources=sources
+            )
+        except (ConfigError, ApiError) as error:
+            self._event(EventType.WARNING, "Failed", f"Error: {error}", name)
+            waiting = Waiting(reason="CreateContainerConfigError", message=str(error))
+            retry_at = self._tools.clock() + CONFIG_RETRY_S
+            self._set(name, lifecycle.container_waits(before, spec, waiting, retry_at=retry_at))
+            return None
         except StartError as error:
             self._event(EventType.WARNING, "Failed", f"Error: {error}", name)
             self._set(name, lifecycle.container_failed_to_start(before, spec, "", str(error), self._tools.clock()))
@@ -245,13 +258,12 @@ class PodWorker:
             Reports(
                 ended=lambda code: self._ended(name, code),
                 probed=lambda kind, good: self._probed(name, kind, good),
+                hook_failed=lambda: self._kill(name, float(self.pod.grace_s), "FailedPostStartHook"),
                 event=lambda kind, reason, message: self._event(kind, reason, message, name),
             ),
             clock=tools.clock,
         )
         self._runs[name] = run
-        if ProbeType.STARTUP not in spec.probes:
-            self._probed(name, ProbeType.STARTUP, True)
         run.begin(self._group)
 
     def _ended(self, name: str, code: int) -> None:
@@ -259,7 +271,7 @@ class PodWorker:
         self._tell_back_off(name)
 
     def _probed(self, name: str, kind: ProbeType, good: bool) -> None:
-        """A probe's result flipped; a container without a startup probe has passed it."""
+        """A probe's result flipped."""
         run, record = self._runs[name], self.record.of(name)
         if run.ended:
             return
@@ -275,10 +287,9 @@ class PodWorker:
     def _tell_back_off(self, name: str) -> None:
         record = self.record.of(name)
         spec = self.pod.container(name)
-        if spec is None or record.finished is None or self.pod.deletion_grace_s is not None:
+        if spec is None or record.finished is None or not lifecycle.will_restart(self.pod, self.record, spec):
             return
-        waits = lifecycle.back_off(spec, record).until(record.finished.finished_at) > self._tools.clock()
-        if waits and lifecycle.restarts(self.pod, spec, record.finished):
+        if lifecycle.back_off(spec, record).until(record.finished.finished_at) > self._tools.clock():
             where = f"{self.pod.key.name}_{self.pod.key.namespace}({self.pod.uid})"
             message = f"Back-off restarting failed container {name} in pod {where}"
             self._event(EventType.WARNING, "BackOff", message, name)

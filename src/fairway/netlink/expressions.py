@@ -45,6 +45,7 @@ class MetaKey(IntEnum):
     PRIORITY = 2
     MARK = 3
     IIFNAME = 6
+    OIFNAME = 7
     NFTRACE = 12
     L4PROTO = 16
 

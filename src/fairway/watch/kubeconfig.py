@@ -43,6 +43,7 @@ class Credentials:
 
     server: base URL without a trailing slash. ssl_context: for https, holds the CA and a client certificate if there
     is one. server_name: the name the server's certificate must carry, where it differs from the URL's host.
+    authority: the CA by which the server is verified, PEM, empty where it is the system's or none.
     token, token_file: a bearer token; the file is read again for every request, as tokens in it are rotated.
     namespace: the context's default namespace. origin: for messages, the file and context these come from.
     """
@@ -50,6 +51,7 @@ class Credentials:
     server: str
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
     server_name: str | None = None
+    authority: str = field(default="", repr=False)
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     namespace: str = "default"
@@ -101,11 +103,13 @@ def load_in_cluster(environ: Mapping[str, str] = os.environ, *, directory: Path 
     token_file, authority = directory / "token", directory / "ca.crt"
     if not token_file.is_file():
         raise Refused(f"not in a cluster: {token_file} is missing; name a kubeconfig file")
-    tls = _tls_context("in-cluster", _read_file("in-cluster", "ca.crt", authority))
+    certificates = _read_file("in-cluster", "ca.crt", authority)
+    tls = _tls_context("in-cluster", certificates)
     namespace_file = directory / "namespace"
     return Credentials(
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         ssl_context=tls,
+        authority=certificates.decode("ascii"),
         token_file=token_file,
         namespace=namespace_file.read_text().strip() if namespace_file.is_file() else "default",
         origin="in-cluster",
@@ -125,11 +129,14 @@ def _credentials(
     _refuse_fields(in_cluster, cluster, _UNSUPPORTED_CLUSTER_FIELDS)
     _refuse_fields(in_user, user, _UNSUPPORTED_USER_FIELDS)
     server = _server(in_cluster, cluster)
+    https = server.startswith("https:")
+    authority = _data(path, in_cluster, cluster, "certificate-authority") if https else None
     token_file = _text(in_user, user, "tokenFile")
     return Credentials(
         server=server,
-        ssl_context=_ssl_context(path, in_cluster, cluster, in_user, user) if server.startswith("https:") else None,
+        ssl_context=_ssl_context(path, in_cluster, cluster, authority, in_user, user) if https else None,
         server_name=_text(in_cluster, cluster, "tls-server-name") or None,
+        authority=(authority or b"").decode("ascii"),
         token=_text(in_user, user, "token") or None,
         token_file=path.parent / token_file if token_file else None,
         namespace=namespace or "default",
@@ -138,9 +145,13 @@ def _credentials(
 
 
 def _ssl_context(
-    path: Path, in_cluster: str, cluster: Mapping[str, Any], in_user: str, user: Mapping[str, Any]
+    path: Path,
+    in_cluster: str,
+    cluster: Mapping[str, Any],
+    authority: bytes | None,
+    in_user: str,
+    user: Mapping[str, Any],
 ) -> ssl.SSLContext:
-    authority = _data(path, in_cluster, cluster, "certificate-authority")
     insecure = cluster.get("insecure-skip-tls-verify", False)
     if not isinstance(insecure, bool):
         raise Refused(f"{in_cluster}: field insecure-skip-tls-verify must be true or false")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fairway.api.resources import DEPLOYMENTS, REPLICA_SETS, Resource
+from fairway.api.resources import DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, Resource
 from tests.apiserver.kinds.support import new, wrong, wrong_change
 
 
@@ -123,3 +123,53 @@ def test_a_selector_does_not_change() -> None:
     assert wrong_change(DEPLOYMENTS, old, {"spec": spec}) == [
         'spec.selector: Invalid value: {"matchLabels":{"tier":"x"}}: field is immutable'
     ]
+
+
+def test_a_daemon_set_rolls_one_node_at_a_time() -> None:
+    spec = new(DAEMON_SETS, workload())["spec"]
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+    assert (spec["revisionHistoryLimit"], "replicas" in spec) == (10, False)
+    assert new(DAEMON_SETS, workload(updateStrategy={"type": "OnDelete"}))["spec"]["updateStrategy"] == {
+        "type": "OnDelete"
+    }
+
+
+def rolling(**limits: Any) -> dict[str, Any]:
+    return workload(updateStrategy={"type": "RollingUpdate", "rollingUpdate": limits})
+
+
+UPDATE = "spec.updateStrategy.rollingUpdate"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (workload(), []),
+        (rolling(maxUnavailable=0, maxSurge="10%"), []),
+        (
+            rolling(maxUnavailable=1, maxSurge=1),
+            [f"{UPDATE}.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"],
+        ),
+        (rolling(maxUnavailable=0), [f"{UPDATE}.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"]),
+        (
+            workload(updateStrategy={"type": "Recreate"}),
+            [
+                (
+                    'spec.updateStrategy.type: Unsupported value: "Recreate": '
+                    'supported values: "RollingUpdate", "OnDelete"'
+                )
+            ],
+        ),
+        (
+            workload(pod={"activeDeadlineSeconds": 5}),
+            [
+                (
+                    "spec.template.spec.activeDeadlineSeconds: Forbidden: "
+                    "activeDeadlineSeconds in DaemonSet is not Supported"
+                )
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_daemon_set(body: dict[str, Any], found: list[str]) -> None:
+    assert wrong(DAEMON_SETS, body) == found

@@ -191,6 +191,12 @@ def test_more_clients_than_there_is_room_for_wait_their_turn(monkeypatch: pytest
     assert answers == [(200, b"/x")] * 3
 
 
+def test_to_stop_one_that_has_ended_does_nothing() -> None:
+    with serving() as (server, _):
+        pass
+    server.stop()
+
+
 def test_when_stopped_it_finishes_what_it_began_and_refuses_others() -> None:
     with serving() as (server, port), connect(port) as client:
         client.sendall(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n" + GET)

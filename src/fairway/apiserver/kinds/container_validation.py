@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fairway.api.quantity import parse_quantity
 from fairway.api.status import Cause
 from fairway.api.types import Object
-from fairway.apiserver.schema.quantity import parse_quantity
 from fairway.apiserver.validation import names
 from fairway.apiserver.validation.field import (
     all_invalid,

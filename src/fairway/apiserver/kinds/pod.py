@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from fairway.api.quantity import parse_quantity
 from fairway.api.status import Cause
 from fairway.api.types import Object
 from fairway.apiserver.copies import copy_of
 from fairway.apiserver.kinds.pod_diff import spec_difference
 from fairway.apiserver.kinds.podspec_defaults import all_containers, fill_pod_spec
 from fairway.apiserver.kinds.podspec_validation import validate_pod_spec
-from fairway.apiserver.schema.quantity import parse_quantity
 from fairway.apiserver.strategy import Strategy
 from fairway.apiserver.validation.field import forbidden
 

@@ -1,4 +1,7 @@
-"""Deployments and ReplicaSets (kubernetes `pkg/apis/apps/v1/defaults.go`, `pkg/apis/apps/validation/validation.go`)."""
+"""DaemonSets, Deployments and ReplicaSets.
+
+Rules: kubernetes `pkg/apis/apps/v1/defaults.go`, `pkg/apis/apps/validation/validation.go`.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,29 @@ class _WorkloadStrategy(Strategy):
     def validate_change(self, new: Object, old: Object) -> list[Cause]:
         changed = immutable("spec.selector", new["spec"].get("selector"), old["spec"].get("selector"))
         return self.validate(new) + changed
+
+
+class DaemonSetStrategy(_WorkloadStrategy):
+    def fill(self, obj: Object) -> None:
+        spec = obj["spec"]
+        fill_pod_spec(spec["template"]["spec"])
+        strategy = spec["updateStrategy"]
+        strategy.setdefault("type", "RollingUpdate")
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            rolling.setdefault("maxUnavailable", 1)
+            rolling.setdefault("maxSurge", 0)
+        spec.setdefault("revisionHistoryLimit", 10)
+
+    def validate(self, obj: Object) -> list[Cause]:
+        spec = obj["spec"]
+        return [
+            *_selector(spec, "daemonset"),
+            *_template(spec, "DaemonSet"),
+            *non_negative("spec.minReadySeconds", spec.get("minReadySeconds") or 0),
+            *_daemon_update(spec["updateStrategy"]),
+            *non_negative("spec.revisionHistoryLimit", spec["revisionHistoryLimit"]),
+        ]
 
 
 class DeploymentStrategy(_WorkloadStrategy):
@@ -97,7 +123,7 @@ def _selector(spec: Object, what: str) -> Iterator[Cause]:
         yield invalid_value("spec.selector", selector, f"empty selector is invalid for {what}")
 
 
-def _template(spec: Object) -> Iterator[Cause]:
+def _template(spec: Object, what: str = "ReplicaSet") -> Iterator[Cause]:
     template, path = spec["template"], "spec.template"
     labels = template["metadata"].get("labels") or {}
     if spec.get("selector") and not matches(spec["selector"], labels):
@@ -109,7 +135,7 @@ def _template(spec: Object) -> Iterator[Cause]:
     if template["spec"].get("restartPolicy") != "Always":
         yield not_supported(f"{path}.spec.restartPolicy", template["spec"].get("restartPolicy"), ("Always",))
     if template["spec"].get("activeDeadlineSeconds") is not None:
-        yield forbidden(f"{path}.spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
+        yield forbidden(f"{path}.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {what} is not Supported")
 
 
 def _rollout(strategy: Object) -> Iterator[Cause]:
@@ -130,6 +156,22 @@ def _rollout(strategy: Object) -> Iterator[Cause]:
         yield invalid_value(
             f"{path}.rollingUpdate.maxUnavailable", (rolling or {})["maxUnavailable"], "must not be greater than 100%"
         )
+
+
+def _daemon_update(strategy: Object) -> Iterator[Cause]:
+    """ValidateDaemonSetUpdateStrategy: pods are missing for a while, or there are two, but not both."""
+    path = "spec.updateStrategy"
+    yield from one_of(f"{path}.type", strategy.get("type"), ("RollingUpdate", "OnDelete"))
+    if strategy.get("type") != "RollingUpdate":
+        return
+    rolling, here = strategy.get("rollingUpdate") or {}, f"{path}.rollingUpdate"
+    for field in ("maxUnavailable", "maxSurge"):
+        yield from _number_or_percent(f"{here}.{field}", rolling.get(field, 0))
+    unavailable, surge = (_as_number(rolling.get(field, 0)) for field in ("maxUnavailable", "maxSurge"))
+    if unavailable and surge:
+        yield invalid_value(f"{here}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero")
+    elif not unavailable and not surge:
+        yield required(f"{here}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def _number_or_percent(path: str, value: int | str) -> Iterator[Cause]:

@@ -13,9 +13,9 @@ import datetime
 import re
 from typing import Any
 
+from fairway.api.quantity import canonical_quantity
 from fairway.api.types import Object
 from fairway.apiserver.schema.model import Field, Scalar, Schema, Shape, Type
-from fairway.apiserver.schema.quantity import canonical_quantity
 
 
 class WrongTypeError(ValueError):

@@ -293,6 +293,7 @@ _META: Mapping[MetaKey, _Term] = {
     MetaKey.L4PROTO: _of_field(layout.L4PROTO),
     MetaKey.MARK: _Term("meta mark", 4, MARK),
     MetaKey.IIFNAME: _Term("iifname", layout.IFNAME_SIZE, IFNAME),
+    MetaKey.OIFNAME: _Term("oifname", layout.IFNAME_SIZE, IFNAME),
 }
 _SPOTS: Mapping[Family, tuple[_Spot, ...]] = {
     family: (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from fairway.kubelet.programs.messages import PHRASES, MessageError, Request, RequestReader, Response
 
@@ -52,7 +52,10 @@ class Server:
         self._access_log = access_log
         self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Sockets and no pipe: one that is closed while another thread calls `stop` is no other file's number.
+        self._wake_read, self._wake_write = socket.socketpair()
+        for end in (self._wake_read, self._wake_write):
+            end.setblocking(False)
         self._epoll.register(self._wake_read, select.EPOLLIN)
         listener.setblocking(False)
         self._listening = False
@@ -61,8 +64,8 @@ class Server:
     def stop(self) -> None:
         """Take no more connections; `run` returns once the answers under way are sent. A signal handler may call it."""
         self._stopping = True
-        if self._wake_write >= 0:
-            os.write(self._wake_write, b"x")
+        with suppress(OSError):  # `run` has ended, or it is full of others' words
+            self._wake_write.send(b"x")
 
     def run(self) -> None:
         """Serve until stopped."""
@@ -74,9 +77,8 @@ class Server:
                 self._drop(connection)
             self._close_listener()
             self._epoll.close()
-            wake_write, self._wake_write = self._wake_write, -1
-            os.close(wake_write)
-            os.close(self._wake_read)
+            self._wake_write.close()
+            self._wake_read.close()
 
     def _busy(self) -> bool:
         """An answer is being made or sent, or a request is half there."""
@@ -89,8 +91,8 @@ class Server:
         for fd, event in self._epoll.poll(0 if ending else self._wait_s()):
             if self._listener is not None and fd == self._listener.fileno():
                 self._accept()
-            elif fd == self._wake_read:
-                os.read(fd, 1024)
+            elif fd == self._wake_read.fileno():
+                self._wake_read.recv(1024)
             elif (connection := self._connections.get(fd)) is not None:
                 self._serve(connection, event)
         self._expire(time.monotonic())

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from fairway.apiserver.schema.quantity import MALFORMED, canonical_quantity, parse_quantity
+from fairway.api.quantity import MALFORMED, canonical_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""What wakes the node lifecycle controller and what it sees. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fairway.api.resources import LEASES, NODES, PODS
+from fairway.api.types import Key, Object
+from fairway.controllers import node_lifecycle, tenure
+from fairway.controllers.cache import Caches
+from fairway.controllers.controller import Attempt, Change, Controller
+from fairway.controllers.objects import condition, is_true, spec, status
+from fairway.controllers.pods import is_ready, node_of
+from fairway.controllers.taints import NO_EXECUTE, taints_of
+from fairway.controllers.writes import Write
+
+LEASE_NAMESPACE = "kube-node-lease"
+
+
+def _keys(change: Change, caches: Caches) -> Iterator[Key]:
+    """Node keys, and that of our own Lease.
+
+    A renewal wakes nobody: a node is looked at again when its Lease would have run out.
+    """
+    if change.resource == NODES and change.current is not None and change.differs(_facts):
+        yield change.key
+    elif change.resource == PODS and change.current is not None and change.differs(_pod_facts):
+        node = caches[NODES].get(Key("", node_of(change.current)))
+        if node is not None and _is_in_trouble(node):
+            yield Key("", node_of(change.current))
+    elif change.resource == LEASES:
+        yield from _lease_keys(change, caches)
+
+
+def _lease_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    appeared_or_went = change.previous is None or change.current is None
+    if change.key.namespace == LEASE_NAMESPACE and change.previous is None:
+        yield tenure.HOLDER
+        yield Key("", change.key.name)
+    elif change.key == tenure.HOLDER and (appeared_or_went or change.differs(_acquired)):
+        yield tenure.HOLDER
+        yield from caches[NODES]
+
+
+def _acquired(lease: Object) -> object:
+    return spec(lease).get("acquireTime")
+
+
+def _facts(node: Object) -> object:
+    ready = condition(node, "Ready") or {}
+    return ready.get("status"), spec(node)
+
+
+def _pod_facts(pod: Object) -> object:
+    return node_of(pod), is_ready(pod), spec(pod).get("tolerations"), status(pod).get("phase")
+
+
+def _is_in_trouble(node: Object) -> bool:
+    return not is_true(node, "Ready") or any(taint.get("effect") == NO_EXECUTE for taint in taints_of(node))
+
+
+def _reconcile(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    own = caches[LEASES].get(tenure.HOLDER)
+    if key == tenure.HOLDER:
+        return tenure.renew(own, attempt.now)
+    node = caches[NODES].get(key)
+    if node is None:
+        return []
+    pods = [pod for pod in caches[PODS].values() if node_of(pod) == key.name] if _is_in_trouble(node) else []
+    view = node_lifecycle.NodeView(
+        node=node,
+        lease=caches[LEASES].get(Key(LEASE_NAMESPACE, key.name)),
+        judged_since=tenure.since(own, attempt.now),
+        pods=pods,
+    )
+    return node_lifecycle.reconcile(view, attempt.now)
+
+
+NODE_LIFECYCLE = Controller(
+    name="node-controller",
+    watches=(NODES, LEASES, PODS),
+    keys=_keys,
+    reconcile=_reconcile,
+)

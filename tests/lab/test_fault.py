@@ -1,0 +1,236 @@
+"""Faults planted in a lab: what each does to calls through a NodePort, and that nothing is left of it once undone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.command import LIMIT_S, User
+from tests.lab.conftest import kubectl, until
+
+pytestmark = pytest.mark.lab
+
+STUDY = "src/fairway/cluster/study"
+WORKER = "myk8s-worker"
+ADDRESS = "172.18.0.5"
+ANSWERED, SILENT = "200", "000"
+CALLS = 5
+
+_CALLS = """
+import concurrent.futures, subprocess, sys
+def call(_):
+    argv = ["curl", "-s", "--max-time", "1", "-o", "/dev/null", "-w", "%{http_code}", sys.argv[1]]
+    return subprocess.run(argv, capture_output=True, text=True).stdout
+with concurrent.futures.ThreadPoolExecutor(int(sys.argv[2])) as pool:
+    print(*pool.map(call, range(int(sys.argv[2]))))
+"""
+
+
+@pytest.fixture(scope="module", params=["Cluster", "Local"])
+def victim(request: pytest.FixtureRequest) -> Iterator[User]:
+    """A user whose lab may be harmed, with a NodePort of either traffic policy and an endpoint on each worker."""
+    with tempfile.TemporaryDirectory(prefix="fairway-test-") as folder:
+        user = User(state=Path(folder))
+        assert user.fairway("up").code == 0
+        try:
+            kubectl(user, "apply", "-f", f"{STUDY}/echo-deploy.yaml,{STUDY}/svc-nodeport.yaml")
+            patch = f'{{"spec": {{"externalTrafficPolicy": "{request.param}"}}}}'
+            kubectl(user, "patch", "svc", "svc-nodeport", "-p", patch)
+            whole(user)
+            yield user
+        finally:
+            assert user.fairway("down").code == 0
+
+
+def whole(user: User) -> None:
+    """Wait until the worker is Ready, the pods run, and a call by the worker is answered again."""
+    user.wait_for(user.state / "myk8s" / "kubeconfig", "default", f"node/{WORKER}", READY, "True")
+    kubectl(user, "rollout", "status", "deployment/deploy-echo", "--timeout=60s")
+    until(user, "endpoints/svc-nodeport", "{.subsets[0].addresses[2].ip}", None)
+    healthy = ["curl", "-s", "--retry", str(LIMIT_S), "--retry-connrefused", "http://127.0.0.1:10256/healthz"]
+    assert user.fairway("exec", WORKER, "--", *healthy).code == 0
+
+
+READY = '{.status.conditions[?(@.type=="Ready")].status}'
+
+
+def calls(user: User) -> list[str]:
+    """The statuses of calls from outside by the worker."""
+    port = kubectl(user, "get", "svc", "svc-nodeport", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    return called(user, port)
+
+
+def called(user: User, port: str) -> list[str]:
+    answer = user.fairway("exec", "mypc", "--", "python3", "-c", _CALLS, f"http://{ADDRESS}:{port}/", str(CALLS))
+    assert answer.code == 0, answer.err
+    return answer.out.split()
+
+
+def planted(user: User) -> list[dict[str, Any]]:
+    faults: list[dict[str, Any]] = user.fairway("fault", "list", "-o", "json").json()["faults"]
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "during"),
+    [
+        ("cut myk8s-worker", SILENT),
+        ("cut mypc", SILENT),
+        ("loss myk8s-worker 100%", SILENT),
+        ("kill node myk8s-worker", SILENT),
+        ("pause node myk8s-worker", SILENT),
+        # Rules are the kernel's: those that wrote them are not asked when a packet comes.
+        ("kill agent myk8s-worker", ANSWERED),
+        ("pause agent myk8s-worker", ANSWERED),
+        ("kill apiserver", ANSWERED),
+        ("pause apiserver", ANSWERED),
+    ],
+)
+def test_a_fault_is_seen_in_calls_and_undone(victim: User, fault: str, during: str) -> None:
+    port = kubectl(victim, "get", "svc", "svc-nodeport", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    assert called(victim, port) == [ANSWERED] * CALLS
+    told = victim.fairway("fault", *fault.split(), "-o", "json").json()
+    try:
+        assert [each["id"] for each in planted(victim)] == [told["id"]]
+        assert called(victim, port) == [during] * CALLS
+    finally:
+        assert victim.fairway("fault", "undo", str(told["id"])).code == 0
+    assert planted(victim) == []
+    whole(victim)
+    assert called(victim, port) == [ANSWERED] * CALLS
+
+
+def test_a_delay_is_in_every_round_trip_and_loses_nothing(victim: User) -> None:
+    """The answer is a large one, sent in segments that are cut after the delay; a held frame never comes early."""
+    serve = (
+        "import socket; s = socket.create_server(('', 7999)); print('up', flush=True); "
+        "s.accept()[0].sendall(b'x' * 8 ** 8)"
+    )
+    call = (
+        "import socket, time; start = time.monotonic(); "
+        "s = socket.create_connection(('172.18.0.5', 7999)); seconds = time.monotonic() - start; "
+        "print(seconds >= 0.1, sum(iter(lambda: len(s.recv(1 << 20)), 0)) == 8 ** 8)"
+    )
+    server = victim.start("exec", WORKER, "--", "python3", "-c", serve)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        told = victim.fairway("fault", "delay", WORKER, "50ms", "-o", "json").json()
+        assert (told["kind"], told["milliseconds"]) == ("delay", 50)
+        assert victim.fairway("exec", "mypc", "--", "python3", "-c", call).out == "True True\n"
+        assert calls(victim) == [ANSWERED] * CALLS
+        assert victim.fairway("fault", "undo", str(told["id"])).code == 0
+        assert calls(victim) == [ANSWERED] * CALLS
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_pods_call_services_by_name_while_the_api_server_is_gone(victim: User) -> None:
+    curl = ["curl", "-s", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "svc-nodeport:9000"]
+    assert victim.fairway("fault", "kill", "apiserver").code == 0
+    try:
+        assert victim.fairway("exec", "webpod1", "--", *curl).out == ANSWERED
+    finally:
+        assert victim.fairway("fault", "undo", "--all").code == 0
+    whole(victim)
+
+
+def test_a_pod_that_is_mute_is_an_endpoint_that_nobody_answers_at(victim: User) -> None:
+    pods = kubectl(victim, "get", "pods", "-l", "app=deploy-websrv", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert len(pods) == 3
+    for pod in pods:
+        assert victim.fairway("fault", "mute", pod).code == 0
+    try:
+        assert calls(victim) == [SILENT] * CALLS
+    finally:
+        undone = victim.fairway("fault", "undo", "--all", "-o", "json").json()["faults"]
+    assert [fault["target"] for fault in undone] == [f"default/{pod}" for pod in pods]
+    assert calls(victim) == [ANSWERED] * CALLS
+
+
+def test_a_killed_agent_programs_nothing_until_it_is_started_again(victim: User) -> None:
+    assert victim.fairway("fault", "kill", "agent", WORKER).code == 0
+    kubectl(victim, "expose", "deployment", "deploy-echo", "--name", "late", "--type", "NodePort", "--port", "8080")
+    try:
+        until(victim, "endpoints/late", "{.subsets[0].addresses[0].ip}", None)
+        port = kubectl(victim, "get", "svc", "late", "-o", "jsonpath={.spec.ports[0].nodePort}")
+        assert called(victim, port) == [SILENT] * CALLS
+        status = victim.fairway("status", "-o", "json").json()
+        assert [each["kind"] for each in status["faults"]] == ["kill"]
+        assert [each["name"] for each in status["services"] if each["held"]] == [f"kube-proxy-{WORKER}"]
+        assert f"kill agent {WORKER}" in victim.fairway("status").out
+        assert victim.fairway("fault", "undo", "--all").code == 0
+        whole(victim)
+        assert called(victim, port) == [ANSWERED] * CALLS
+    finally:
+        kubectl(victim, "delete", "svc", "late")
+
+
+def test_a_fault_with_a_time_is_undone_by_itself(victim: User) -> None:
+    told = victim.fairway("fault", "cut", WORKER, "--for", "0.5", "-o", "json").json()
+    assert 0 < told["left"] <= 0.5
+    assert victim.fairway("fault", "wait", str(told["id"])).code == 0
+    assert planted(victim) == []
+    whole(victim)
+    assert calls(victim) == [ANSWERED] * CALLS
+
+
+def test_a_keeper_that_is_killed_still_knows_what_to_undo(victim: User) -> None:
+    """The number of the next fault goes on too."""
+    told = victim.fairway("fault", "cut", WORKER, "-o", "json").json()
+    services = victim.fairway("status", "-o", "json").json()["services"]
+    pid = next(service["pid"] for service in services if service["name"] == "faults")
+    assert victim.fairway("exec", "mypc", "--", "sh", "-c", f"kill -9 {pid}").code == 0
+    answers = (victim.fairway("fault", "undo", str(told["id"])) for _ in range(LIMIT_S))
+    assert any(answer.code == 0 for answer in answers)
+    whole(victim)
+    assert calls(victim) == [ANSWERED] * CALLS
+    assert victim.fairway("fault", "cut", WORKER, "--for", "0.1", "-o", "json").json()["id"] == told["id"] + 1
+    assert victim.fairway("fault", "wait").code == 0
+    whole(victim)
+
+
+def test_a_restart_starts_what_it_kills(victim: User) -> None:
+    answer = victim.fairway("fault", "restart", "agent", WORKER)
+    assert (answer.code, answer.out) == (0, f"agent {WORKER}: killed, and started again\n")
+    assert planted(victim) == []
+    whole(victim)
+    assert calls(victim) == [ANSWERED] * CALLS
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "why"),
+    [
+        ("cut nobody", 1, "'nobody' is no node, client or pod of this lab"),
+        ("kill node mypc", 1, "'mypc' is no node of this lab"),
+        ("loss myk8s-worker 0%", 2, "'0%' is no share of packets: a whole number of per cent, 1 to 100"),
+        ("delay myk8s-worker 5s", 2, "'5s' is no delay: a whole number of milliseconds, 1 to 10000"),
+        ("cut myk8s-worker --for 0", 2, "0.0 is not in the range"),
+        ("kill agent", 2, "agent: of which node?"),
+        ("kill apiserver myk8s-worker", 2, "apiserver takes no name"),
+        ("undo 999", 1, "there is no fault 999; planted are: none"),
+        ("undo", 2, "say either the ID of a fault or --all"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_planted(victim: User, fault: str, code: int, why: str) -> None:
+    answer = victim.fairway("fault", *fault.split())
+    assert answer.code == code
+    assert why in answer.err
+    assert planted(victim) == []
+
+
+def test_a_fault_that_contradicts_another_is_refused(victim: User) -> None:
+    first = victim.fairway("fault", "loss", WORKER, "1%", "-o", "json").json()["id"]
+    try:
+        answer = victim.fairway("fault", "cut", WORKER)
+        assert answer.code == 1
+        assert f"fault {first} (loss {WORKER} 1%) has the link of {WORKER} already" in answer.err
+        assert answer.err.endswith(f"undo it first: fairway fault undo {first}\n")
+        assert [fault["id"] for fault in planted(victim)] == [first]
+    finally:
+        assert victim.fairway("fault", "undo", str(first)).code == 0
