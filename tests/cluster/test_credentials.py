@@ -9,7 +9,7 @@ import yaml
 from cryptography import x509
 
 from fairway.cluster import credentials
-from fairway.cluster.scenario import STUDY_LAB
+from fairway.cluster.labs import STUDY_LAB
 from fairway.cluster.state import LabState
 
 

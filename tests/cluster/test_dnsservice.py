@@ -8,7 +8,7 @@ import pytest
 
 from fairway.base.errors import Refused
 from fairway.cluster import dnsservice, programs
-from fairway.cluster.scenario import DUAL_STACK_LAB, STUDY_LAB
+from fairway.cluster.labs import DUAL_STACK_LAB, STUDY_LAB
 from fairway.cluster.state import LabState
 
 

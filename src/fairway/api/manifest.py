@@ -49,6 +49,14 @@ def parse_objects(text: str, *, source: str) -> list[Object]:
     return objects
 
 
+def parse_documents(text: str, *, source: str) -> list[Any]:
+    """The documents in a file's text, whatever they are; None for an empty one. Raises Refused as `parse_objects`."""
+    try:
+        return [document for _, document in _documents(text, source)]
+    except RecursionError:
+        raise Refused(f"{source}: it is nested too deeply") from None
+
+
 def describe(obj: Any) -> str:
     """An object's namespace and name for an error, as far as it has them."""
     metadata = obj.get("metadata") if isinstance(obj, dict) else None

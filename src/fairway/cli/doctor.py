@@ -13,13 +13,14 @@ from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.base.text import one_line
 from fairway.cli.objects import NodeFlags, node_flags, read_cluster
-from fairway.cli.options import DEFAULT_LAB, output, own_command, print_json
+from fairway.cli.options import output, own_command, print_json
 from fairway.cli.progress import progress
 from fairway.cluster.doctor.case import CONNTRACK_PERCENT
 from fairway.cluster.doctor.diagnose import Diagnosis
 from fairway.cluster.doctor.examine import Objects, examine, look_here, look_into_lab
 from fairway.cluster.doctor.finding import Finding, Severity
 from fairway.cluster.objects import Source
+from fairway.cluster.scenario import DEFAULT_LAB
 from fairway.cluster.state import LabState
 
 FOUND = 3

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from fairway.cli.options import DEFAULT_LAB, lab_name, output, own_command, print_json
+from fairway.cli.options import lab_name, output, own_command, print_json
 from fairway.cli.status import faults_table
 from fairway.cluster.fault import ask
 from fairway.cluster.fault.model import Kind, Told, Wanted, What
 from fairway.cluster.fault.plan import LONGEST_DELAY_MS
 from fairway.cluster.report import fault_json
+from fairway.cluster.scenario import DEFAULT_LAB
 from fairway.cluster.state import LabState
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
+from fairway.cluster.scenario import DEFAULT_LAB
 from fairway.plan.options import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_LAB = "myk8s"
-"""The study's cluster."""
 
 
 def lab_name(function: F) -> F:

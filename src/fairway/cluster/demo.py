@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from fairway.base.errors import FairwayError
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
-from fairway.cluster.scenario import Scenario, study_lab
+from fairway.cluster.labs import study_lab
+from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabState
 from fairway.cluster.walk.kubectl import Kubectl
 from fairway.cluster.walk.picture import Way

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
+from fairway.api.manifest import describe
 from fairway.api.resources import BY_KIND, NODES, PODS
+from fairway.api.status import ApiError
 from fairway.api.types import Object
 from fairway.base.addresses import Family
 from fairway.base.errors import Refused
 from fairway.cluster import credentials, dnsservice, programs
 from fairway.cluster.kubeadm import config_maps
+from fairway.cluster.labs import Manifest, read_manifest
 from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabRecord, LabState
 from fairway.cluster.tools import check_programs
@@ -55,7 +56,8 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
         problems = check_support(ipv6=Family.IPV6 in scenario.families)
         if problems:
             raise problems[0]
-        check_programs(scenario.mode)
+        for mode in {scenario.mode, *scenario.modes.values()}:
+            check_programs(mode)
         with _listen(_LOOPBACK, api_port) as listener:
             try:
                 state.create()
@@ -113,6 +115,7 @@ def _bring_up(state: LabState, scenario: Scenario, listener: socket.socket, repo
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             clients={client.name: tuple(map(str, client.addresses)) for client in scenario.topology.clients},
             mode=scenario.mode,
+            modes=dict(scenario.modes),
             families=tuple(family.api_name for family in scenario.families),
         )
         state.write_record(record)
@@ -144,13 +147,18 @@ async def _until_ready(state: LabState, scenario: Scenario, first_process: int, 
 
             loop.add_reader(handle, give_up)
             report("waiting for the nodes to be Ready")
+            waited_for = "its nodes were not all Ready"
             await _until(client, NODES, lambda nodes: set(scenario.nodes) <= _ready_names(nodes))
-            for body in _documents(scenario):
+            for body in _made(scenario):
                 await _create(client, body)
-            report("waiting for the first pods to run")
-            await _until(client, PODS, lambda pods: set(scenario.bare_pods) <= _ready_names(pods))
+            for manifest in map(read_manifest, scenario.manifests):
+                await _apply(client, manifest)
+            if wanted := set(scenario.bare_pods):  # without a pod there is never a change to look at
+                report("waiting for the first pods to run")
+                waited_for = f"its first pods ({', '.join(scenario.bare_pods)}) did not all run"
+                await _until(client, PODS, lambda pods: wanted <= _ready_names(pods) | _ended_names(pods))
     except TimeoutError:
-        why = "its first process has ended" if ended.is_set() else f"it was not ready after {READY_LIMIT_S:.0f} s"
+        why = "its first process has ended" if ended.is_set() else f"{waited_for} within {READY_LIMIT_S:.0f} s"
         raise Refused(_why_not_up(state, why)) from None
     finally:
         loop.remove_reader(handle)
@@ -178,8 +186,18 @@ async def _create(client: Client, body: Object) -> None:
     await client.create(resource, body, namespace)
 
 
-def _documents(scenario: Scenario) -> list[Object]:
-    """What it starts with: how it was made, as kubeadm keeps it, the way to its DNS, and the scenario's own."""
+async def _apply(client: Client, manifest: Manifest) -> None:
+    """Make a manifest's objects in its order. Raises Refused for one that the API server refuses."""
+    for body in manifest.objects:
+        try:
+            await _create(client, body)
+        except ApiError as error:
+            what = f"{body['kind']} {describe(body)}"
+            raise Refused(f"manifest {manifest.path}: {what}: {error}; nothing of the lab is left") from error
+
+
+def _made(scenario: Scenario) -> list[Object]:
+    """What a lab has from the beginning: how it was made, as kubeadm keeps it, and the way to its DNS."""
     topology = scenario.topology
     made = config_maps(
         mode=scenario.mode,
@@ -187,8 +205,12 @@ def _documents(scenario: Scenario) -> list[Object]:
         service_cidrs=[str(ranges.service_cidr) for ranges in topology.ranges],
         domain=credentials.CLUSTER_DOMAIN,
     )
-    made += dnsservice.objects(scenario)
-    return made + [body for path in scenario.manifests for body in yaml.safe_load_all(path.read_text())]
+    return [*made, *dnsservice.objects(scenario)]
+
+
+def _ended_names(pods: Sequence[Object]) -> set[str]:
+    """Pods that ran to their end, and will not be Ready any more."""
+    return {pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") in ("Succeeded", "Failed")}
 
 
 def _ready_names(objects: Sequence[Object]) -> set[str]:

@@ -55,13 +55,13 @@ def rules_text(state: LabState, node: str, families: Sequence[Family] = ()) -> s
     Raises Refused for what is no node, for a family that the lab has not, or where the rules cannot be read.
     """
     record = state.living()
-    programs = rules_programs(record.mode, _families(state, families))
+    programs = rules_programs(record.mode_of(node), _families(state, families))
     return "".join(_run(state, node, program) for program in programs)
 
 
 def rules_json(state: LabState, node: str, families: Sequence[Family] = ()) -> dict[str, Any]:
     """The rules as values: the answer of `fairway rules -o json`. Arguments and errors as `rules_text`."""
-    mode = state.living().mode
+    mode = state.living().mode_of(node)
     tables: list[dict[str, Any]] = []
     if mode is Mode.NFTABLES:
         for program in rules_programs(mode, _families(state, families), as_json=True):

@@ -23,7 +23,7 @@ from fairway.base.errors import FairwayError
 from fairway.cluster import dnsservice
 from fairway.cluster.credentials import CLUSTER_DOMAIN, authority_path, certificate_paths, component_kubeconfig
 from fairway.cluster.fault import keeper
-from fairway.cluster.scenario import API_PORT, CONTROL_PLANE_LABELS, CONTROL_PLANE_TAINT, Scenario
+from fairway.cluster.scenario import API_PORT, Scenario
 from fairway.cluster.state import LabState
 from fairway.controllers import ManagerConfig
 from fairway.controllers.address_pool import AddressPool
@@ -31,9 +31,9 @@ from fairway.dns import server as dns
 from fairway.dns.server import DnsServerConfig
 from fairway.fabric.init import Program, ServiceSpec
 from fairway.fabric.steps import bridge_ports
-from fairway.fabric.topology import NodeRole, NodeSpec
+from fairway.fabric.topology import NodeSpec
 from fairway.kubelet import kubelet
-from fairway.kubelet.config import KubeletConfig, Taint
+from fairway.kubelet.config import KubeletConfig
 from fairway.kubelet.dns import ClusterDns
 from fairway.plan.options import parse_options
 
@@ -193,8 +193,6 @@ def _dns_config(state: LabState, scenario: Scenario) -> DnsServerConfig:
 
 def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> KubeletConfig:
     certificate, key = certificate_paths(state, f"kubelet-{node.name}")
-    control_plane = node.role is NodeRole.CONTROL_PLANE
-    taint_key, _, effect = CONTROL_PLANE_TAINT.partition(":")
     return KubeletConfig(
         node_name=node.name,
         addresses=node.addresses,
@@ -207,9 +205,9 @@ def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> Kube
         client_ca=authority_path(state),
         last_pod_addresses=tuple(map(parse_address, scenario.last_pod_addresses.get(node.name, ()))),
         pod_networks=tuple(ranges.pod_cidr for ranges in scenario.topology.ranges),
-        mode=scenario.mode,
-        labels=CONTROL_PLANE_LABELS if control_plane else {},
-        taints=(Taint(key=taint_key, effect=effect),) if control_plane else (),
+        mode=scenario.mode_of(node.name),
+        labels=scenario.labels_of(node),
+        taints=scenario.taints_of(node),
         hidden=(str(state.root),),
         dns=ClusterDns(
             domain=CLUSTER_DOMAIN,
@@ -225,7 +223,7 @@ def _agent_config(state: LabState, scenario: Scenario, node: NodeSpec) -> AgentC
         node_name=node.name,
         kubeconfig=component_kubeconfig(state, "kube-proxy"),
         options=parse_options(
-            mode=scenario.mode,
+            mode=scenario.mode_of(node.name),
             cluster_cidrs=[str(ranges.pod_cidr) for ranges in scenario.topology.ranges],
             service_cidrs=[str(ranges.service_cidr) for ranges in scenario.topology.ranges],
         ),

@@ -1,14 +1,14 @@
-"""Which lab: the study's cluster, with its very names and addresses. Pure."""
+"""Which lab: what is to be brought up, as values. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from fairway.base.addresses import Family, IPAddress
-from fairway.fabric.topology import AddressPool, ClientSpec, NodeRole, NodeSpec, Ranges, Topology
+from fairway.fabric.topology import NodeRole, NodeSpec, Topology
+from fairway.kubelet.config import Taint
 from fairway.plan.options import Mode
 
 STUDY = Path(__file__).with_name("study")
@@ -17,7 +17,12 @@ STUDY = Path(__file__).with_name("study")
 API_PORT = 6443
 """kube-apiserver's port on the control plane (its --secure-port)."""
 
-CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
+DEFAULT_LAB = "myk8s"
+"""The name of the study's cluster, and of a lab that has no other."""
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+CONTROL_PLANE_TAINT = Taint(key="node-role.kubernetes.io/control-plane", effect="NoSchedule")
 """As kubeadm taints control planes."""
 
 CONTROL_PLANE_LABELS = {
@@ -33,7 +38,8 @@ class Scenario:
 
     last_pod_addresses: by node, the addresses its networks gave out last before the lab began; pods get the next ones.
     manifests: files whose objects are made once the nodes are Ready. bare_pods: the names of the pods in them.
-    mode: what its nodes' rules are written with.
+    mode: what its nodes' rules are written with; modes: by node, where one has another. labels: by node, beside those
+    its role brings. taints: by node, in the place of its role's own.
     """
 
     topology: Topology
@@ -41,14 +47,30 @@ class Scenario:
     last_pod_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     manifests: tuple[Path, ...] = ()
     bare_pods: tuple[str, ...] = ()
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    taints: Mapping[str, tuple[Taint, ...]] = field(default_factory=dict)
 
     def named(self, name: str) -> Scenario:
         """The same lab under another name."""
         return replace(self, topology=replace(self.topology, name=name))
 
     def in_mode(self, mode: Mode) -> Scenario:
-        """The same lab with rules of another kind."""
+        """The same lab with rules of another kind, but for the nodes that have their own."""
         return replace(self, mode=mode)
+
+    def mode_of(self, node: str) -> Mode:
+        """What the rules of a node are written with."""
+        return self.modes.get(node, self.mode)
+
+    def labels_of(self, node: NodeSpec) -> dict[str, str]:
+        """Those its Node has besides the ones every node has."""
+        of_role = CONTROL_PLANE_LABELS if node.role is NodeRole.CONTROL_PLANE else {}
+        return {**of_role, **self.labels.get(node.name, {})}
+
+    def taints_of(self, node: NodeSpec) -> tuple[Taint, ...]:
+        of_role = (CONTROL_PLANE_TAINT,) if node.role is NodeRole.CONTROL_PLANE else ()
+        return self.taints.get(node.name, of_role)
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -96,68 +118,3 @@ class Scenario:
 
 def _of(family: Family, addresses: Iterable[IPAddress]) -> str:
     return {Family(address.version): str(address) for address in addresses}[family]
-
-
-def _node(name: str, address: str, pod_cidr: str, role: NodeRole = NodeRole.WORKER) -> NodeSpec:
-    return NodeSpec(name=name, address=IPv4Address(address), pod_cidr=IPv4Network(pod_cidr), role=role)
-
-
-STUDY_LAB = Scenario(
-    topology=Topology(
-        name="myk8s",
-        network=IPv4Network("172.18.0.0/16"),
-        gateway=IPv4Address("172.18.0.1"),
-        pod_cidr=IPv4Network("10.10.0.0/16"),
-        service_cidr=IPv4Network("10.200.1.0/24"),
-        nodes=(
-            _node("myk8s-control-plane", "172.18.0.3", "10.10.0.0/24", NodeRole.CONTROL_PLANE),
-            _node("myk8s-worker", "172.18.0.5", "10.10.1.0/24"),
-            _node("myk8s-worker2", "172.18.0.2", "10.10.2.0/24"),
-            _node("myk8s-worker3", "172.18.0.4", "10.10.3.0/24"),
-        ),
-        clients=(ClientSpec(name="mypc", address=IPv4Address("172.18.0.100")),),
-        load_balancers=AddressPool(first=IPv4Address("172.18.255.200"), last=IPv4Address("172.18.255.250")),
-    ),
-    # Other pods had come and gone when the study began: net-pod got 10.10.0.5, worker3's first pod 10.10.3.4.
-    last_pod_addresses={"myk8s-control-plane": ("10.10.0.4",), "myk8s-worker3": ("10.10.3.3",)},
-    manifests=(STUDY / "pods.yaml",),
-    bare_pods=("net-pod", "webpod1", "webpod2"),
-)
-"""The four-node cluster of the study."""
-
-_NODE_NUMBERS = {"myk8s-control-plane": 3, "myk8s-worker": 5, "myk8s-worker2": 2, "myk8s-worker3": 4}
-
-DUAL_STACK_LAB = replace(
-    STUDY_LAB,
-    topology=replace(
-        STUDY_LAB.topology,
-        nodes=tuple(
-            replace(
-                node,
-                address6=IPv6Address(f"fd00:172:18::{_NODE_NUMBERS[node.name]}"),
-                pod_cidr6=IPv6Network(f"fd00:10:10:{index}::/64"),
-            )
-            for index, node in enumerate(STUDY_LAB.topology.nodes)
-        ),
-        clients=(replace(STUDY_LAB.topology.clients[0], address6=IPv6Address("fd00:172:18::100")),),
-        ipv6=Ranges(
-            network=IPv6Network("fd00:172:18::/64"),
-            gateway=IPv6Address("fd00:172:18::1"),
-            pod_cidr=IPv6Network("fd00:10:10::/56"),
-            service_cidr=IPv6Network("fd00:10:200:1::/112"),
-            load_balancers=AddressPool(
-                first=IPv6Address("fd00:172:18::255:200"), last=IPv6Address("fd00:172:18::255:250")
-            ),
-        ),
-    ),
-    last_pod_addresses={
-        "myk8s-control-plane": ("10.10.0.4", "fd00:10:10::4"),
-        "myk8s-worker3": ("10.10.3.3", "fd00:10:10:3::3"),
-    },
-)
-"""The same with IPv6 beside IPv4: unique local addresses (RFC 4193) that read like the IPv4 ones."""
-
-
-def study_lab(*, dual_stack: bool) -> Scenario:
-    """The study's cluster, with one address family or two."""
-    return DUAL_STACK_LAB if dual_stack else STUDY_LAB

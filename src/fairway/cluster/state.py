@@ -39,8 +39,8 @@ class LabRecord:
 
     pid, start_time: its first process as the host sees it, and field 22 of /proc/PID/stat, so that another process
     that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the
-    addresses of each client outside the cluster, by name. mode: what its nodes' rules are written with. families:
-    those its networks have, as the API names them, the primary one first.
+    addresses of each client outside the cluster, by name. mode: what its nodes' rules are written with; modes: by
+    node, where one has another. families: those its networks have, as the API names them, the primary one first.
     """
 
     name: str
@@ -50,7 +50,12 @@ class LabRecord:
     created: str
     clients: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode: Mode = Mode.NFTABLES
+    modes: Mapping[str, Mode] = field(default_factory=dict)
     families: tuple[str, ...] = (Family.IPV4.api_name,)
+
+    def mode_of(self, node: str) -> Mode:
+        """What the rules of a node are written with."""
+        return self.modes.get(node, self.mode)
 
 
 def state_root() -> Path:

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from fairway.base.addresses import Family, format_host, parse_address
-from fairway.cluster.scenario import DUAL_STACK_LAB
+from fairway.cluster.labs import DUAL_STACK_LAB
 from fairway.cluster.walk.facts import ENDPOINT_CHAINS, TARGET_PORT
 
 

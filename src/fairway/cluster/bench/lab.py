@@ -26,8 +26,8 @@ from fairway.cluster.bench import tamper
 from fairway.cluster.demo import find_kubectl, run_demo
 from fairway.cluster.hosts import LabHosts
 from fairway.cluster.lab import bring_up, take_down
+from fairway.cluster.labs import STUDY_LAB
 from fairway.cluster.noderules import own_program, rules_programs
-from fairway.cluster.scenario import STUDY_LAB
 from fairway.cluster.state import LabState
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer

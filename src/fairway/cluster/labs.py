@@ -1,0 +1,68 @@
+"""Labs by their files: the study's, which is the default one, and anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from fairway.api.manifest import describe, parse_objects
+from fairway.api.resources import BY_KIND
+from fairway.api.types import Object
+from fairway.base.errors import Refused
+from fairway.cluster.labfile import LabFile, read_lab_file
+from fairway.cluster.layout import lay_out
+from fairway.cluster.scenario import STUDY, Scenario
+
+STUDY_FILE = STUDY / "lab.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file and the objects in it, in its order."""
+
+    path: Path
+    objects: Sequence[Object]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises Refused, naming file and object, for what cannot be read or is of a kind that labs do not serve."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise Refused(f"manifest {path} is not there; paths are taken from the lab file's folder") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise Refused(f"manifest {path}: {why}") from error
+    objects = parse_objects(text, source=f"manifest {path}")
+    for obj in objects:
+        if (obj["apiVersion"], obj["kind"]) not in BY_KIND:
+            what = f"{obj['apiVersion']} {obj['kind']} {describe(obj)}"
+            raise Refused(f"manifest {path}: {what}: a lab has no objects of this kind")
+    return Manifest(path, objects)
+
+
+def scenario_of(lab: LabFile, *, source: str) -> Scenario:
+    """The lab of a lab file with its manifests, which are read to see that they can be. source: how errors name it.
+
+    Raises Refused as `lay_out` and `read_manifest`.
+    """
+    scenario = lay_out(lab, source=source)
+    manifests = [read_manifest(Path(path)) for path in lab.manifests]
+    pods = [obj["metadata"]["name"] for each in manifests for obj in each.objects if obj["kind"] == "Pod"]
+    return replace(scenario, manifests=tuple(each.path for each in manifests), bare_pods=tuple(pods))
+
+
+def study_lab(*, dual_stack: bool) -> Scenario:
+    """The study's cluster, with one address family or two."""
+    lab = msgspec.structs.replace(read_lab_file(STUDY_FILE), dual_stack=dual_stack)
+    return scenario_of(lab, source=str(STUDY_FILE))
+
+
+STUDY_LAB = study_lab(dual_stack=False)
+"""The four-node cluster of the study."""
+
+DUAL_STACK_LAB = study_lab(dual_stack=True)
+"""The same with IPv6 beside IPv4: unique local addresses (RFC 4193) that read like the IPv4 ones."""
