@@ -90,3 +90,16 @@ class User:
             group=self.uid,
             extra_groups=None if self.uid is None else [],
         )
+
+    def start_on(self, terminal: int, *args: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start a command on a terminal: standard input, output and error."""
+        return subprocess.Popen(
+            [*self.command, *args],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=self.environment(**more),
+            user=self.uid,
+            group=self.uid,
+            extra_groups=None if self.uid is None else [],
+        )

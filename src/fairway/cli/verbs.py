@@ -22,6 +22,7 @@ VERBS = {
     "down": "take a lab down; nothing of it is left",
     "status": "what a lab is made of and how it is",
     "exec": "run a program in a node, pod or client of a lab",
+    "shell": "a login shell in a node, pod or client of a lab",
     "rules": "print the rules that a node of a lab has in its kernel",
     "kubeconfig": "print the path of a lab's kubeconfig",
     "demo": "walk the NodePort study on a fresh lab, each claim with its evidence",

@@ -28,6 +28,20 @@ def environment() -> dict[str, str]:
     return {"PATH": HOST_PATH, "HOME": "/root", "USER": "root", **passed}
 
 
+_LOGIN = """cd 2>/dev/null
+for shell in "$@"; do command -v "$shell" >/dev/null && exec "$shell" -l; done
+exec sh -l"""
+"""A login begins at home, where there is one."""
+
+
+def login_shell(own: str) -> tuple[str, ...]:
+    """The command that becomes a login shell: `own`, a caller's $SHELL, where the host has it, else bash, else sh.
+
+    A pod may have another file system than the machine: the host looks, not the caller. own: "" for none.
+    """
+    return ("sh", "-c", _LOGIN, "sh", *([own] if own else []), "bash")
+
+
 def find_host(records: Sequence[HostRecord], target: str) -> HostRecord:
     """The host a person means: a node, a client, or a pod by NAMESPACE/NAME or its name alone.
 
