@@ -37,6 +37,9 @@ class Session:
             code = 99
             try:
                 os.setsid()
+                # As a shell starts it in the foreground: what nohup or a background job ignores would stay ignored.
+                for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
                 for target, source in enumerate(streams):
                     os.dup2(source, target)
                 if terminal:
