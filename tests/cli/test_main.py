@@ -44,6 +44,7 @@ def test_every_verb_has_help(verb: str) -> None:
         (["upp"], "Error: there is no verb 'upp'; did you mean 'up'?"),
         (["down", "--nmae", "x"], "Error: No such option '--nmae'. Did you mean '--name'?"),
         (["status", "-o", "jsn"], "Error: Invalid value for '-o' / '--output': 'jsn' is not one of 'text', 'json'."),
+        (["demo", "--lang", "fr"], "Error: Invalid value for '--lang': 'fr' is not one of 'en', 'ko'."),
         (["exec"], "Error: Missing argument 'TARGET'."),
         (["exec", "mypc"], "Error: what shall mypc run? For a shell: fairway exec mypc -- bash"),
         (["exec", "mypc", "--"], "Error: what shall mypc run? For a shell: fairway exec mypc -- bash"),

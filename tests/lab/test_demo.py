@@ -46,6 +46,19 @@ def test_the_thirteen_claims_hold_and_nothing_is_left(user: User, mode: Mode) ->
     assert not (user.state / "demo-kubectl").exists()
 
 
+def test_in_korean_the_same_holds(user: User) -> None:
+    told = user.fairway("demo", "--name", "demo-korean", "--lang", "ko")
+    assert told.code == 0, told.err[-3000:]
+    lines = told.out.splitlines()
+    assert lines[-1] == "13개 항목 중 13개를 통과했습니다."
+    assert [line.split()[0] for line in lines if line.endswith("──")] == [*CLAIMS, "패킷"]
+    words = [line for line in lines if line.startswith(("  ✔ ", "  통과: "))]
+    assert len(words) > 60
+    assert [line for line in words if not any("가" <= letter <= "힣" for letter in line)] == [
+        line for line in words if line.startswith("  ✔ trace: ") and " -> " in line
+    ]
+
+
 def test_without_kubectl_nft_and_iptables_the_same_holds(user: User, tmp_path: Path) -> None:
     path = path_without(tmp_path, "kubectl", *RULE_PROGRAMS)
     lacking = machine_without(*RULE_PROGRAMS)

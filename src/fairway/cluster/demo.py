@@ -16,6 +16,7 @@ from fairway.cluster.labs import study_lab
 from fairway.cluster.scenario import Scenario
 from fairway.cluster.state import LabState
 from fairway.cluster.walk.kubectl import Kubectl
+from fairway.cluster.walk.language import Language
 from fairway.cluster.walk.picture import Way
 from fairway.cluster.walk.stage import Claim, KubectlLike, Shown, Stage
 from fairway.cluster.walk.standin import StandIn
@@ -41,6 +42,7 @@ def run_demo(
     *,
     mode: Mode = Mode.NFTABLES,
     dual_stack: bool = False,
+    language: Language = Language.ENGLISH,
     keep: bool,
     show: Callable[[Shown], None],
     say: Callable[[str], None],
@@ -48,22 +50,34 @@ def run_demo(
     """Bring up a fresh lab of that name, walk the study on it and take it down, also when interrupted.
 
     Raises Refused if a lab of that name is up. mode: what its nodes' rules are written with. dual_stack: walk it over
-    IPv6 too. keep: leave the lab up.
+    IPv6 too. language: of what is shown and said, and of the claims. keep: leave the lab up.
     show, say: what is worth printing, as it comes.
     """
     state = LabState.of(name)
     scenario = study_lab(dual_stack=dual_stack).in_mode(mode)
-    record = bring_up(state, scenario, report=say)
+    record = bring_up(state, scenario, report=lambda line: say(language.retell(line)))
     try:
-        families = " with IPv4 and IPv6" if dual_stack else ""
-        say(f"lab {name!r} is up in proxy mode {mode}{families}; the API server listens on {record.api}")
+        say(_is_up(language, name, mode, record.api, dual_stack=dual_stack))
         say(f"[cyan]$ export FAIRWAY_LAB={name} KUBECONFIG=$(fairway kubeconfig --name {name})[/]")
-        return asyncio.run(_walk(state, scenario, show, say))
+        return asyncio.run(_walk(state, scenario, language, show, say))
     finally:
         if keep:
-            say(f"lab {name!r} stays up; take it down with: fairway down --name {name}")
+            say(language.tell("lab {name!r} stays up; take it down with: fairway down --name {name}", name=name))
         else:
             take_down(state)
+
+
+def _is_up(language: Language, name: str, mode: Mode, api: str, *, dual_stack: bool) -> str:
+    if dual_stack:
+        return language.tell(
+            "lab {name!r} is up in proxy mode {mode} with IPv4 and IPv6; the API server listens on {api}",
+            name=name,
+            mode=mode,
+            api=api,
+        )
+    return language.tell(
+        "lab {name!r} is up in proxy mode {mode}; the API server listens on {api}", name=name, mode=mode, api=api
+    )
 
 
 def find_kubectl() -> str | None:
@@ -72,10 +86,14 @@ def find_kubectl() -> str | None:
 
 
 async def _walk(
-    state: LabState, scenario: Scenario, show: Callable[[Shown], None], say: Callable[[str], None]
+    state: LabState,
+    scenario: Scenario,
+    language: Language,
+    show: Callable[[Shown], None],
+    say: Callable[[str], None],
 ) -> Finished:
-    async with LabHosts.connect(state) as hosts, _kubectl(state, say) as kubectl_like:
-        stage = Stage(scenario=scenario, hosts=hosts, kubectl_like=kubectl_like, show=show)
+    async with LabHosts.connect(state) as hosts, _kubectl(state, language, say) as kubectl_like:
+        stage = Stage(scenario=scenario, hosts=hosts, kubectl_like=kubectl_like, show=show, language=language)
         claims = await walk_study(stage, still_there=state.living)
         try:
             way = await trace_a_call(stage)
@@ -85,10 +103,10 @@ async def _walk(
 
 
 @asynccontextmanager
-async def _kubectl(state: LabState, say: Callable[[str], None]) -> AsyncIterator[KubectlLike]:
+async def _kubectl(state: LabState, language: Language, say: Callable[[str], None]) -> AsyncIterator[KubectlLike]:
     if program := find_kubectl():
         yield Kubectl(program, kubeconfig=state.kubeconfig, cache=state.folder / "kubectl-cache")
         return
-    say("there is no kubectl on PATH: the same requests are made without it")
+    say(language.tell("there is no kubectl on PATH: the same requests are made without it"))
     async with StandIn(load_kubeconfig(state.kubeconfig)) as stand_in:
         yield stand_in

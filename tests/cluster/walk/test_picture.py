@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from fairway.base.text import columns
 from fairway.cluster.walk.conntrack import Connection, Tuple
+from fairway.cluster.walk.language import Language
 from fairway.cluster.walk.picture import Way, draw
 
 
@@ -50,3 +52,10 @@ def test_a_pod_on_the_node_that_was_entered_needs_no_second_node() -> None:
     picture = draw(way(pod_node="myk8s-control-plane"))
     assert "routes to pod" not in picture
     assert picture.count("172.18.0.3:61437 -> 10.10.1.3:8080") == 1
+
+
+def test_in_korean_its_boxes_are_as_wide() -> None:
+    picture = draw(way(pod_node="myk8s-worker"), Language.KOREAN)
+    assert "myk8s-control-plane  (인입 노드)" in picture
+    assert "DNAT  172.18.0.3:30123  ->  10.10.1.3:8080" in picture
+    assert {columns(line) for line in picture.splitlines() if line[0] in "┌│└"} == {76}

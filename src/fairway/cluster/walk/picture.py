@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairway.base.addresses import format_host, parse_address
+from fairway.base.text import pad
 from fairway.cluster.walk.conntrack import Connection
+from fairway.cluster.walk.language import Language
 
 _WIDTH = 74
 
@@ -21,26 +23,30 @@ class Way:
     connection: Connection
 
 
-def draw(way: Way) -> str:
+def draw(way: Way, language: Language = Language.ENGLISH) -> str:
     """The way there on the left, the way back on the right, one line an event; plain text, 76 columns."""
+    tell = language.tell
     original, reply = way.connection.original, way.connection.reply
     client, pod = (_place(each.source, each.source_port) for each in (original, reply))
     door, node = (_place(each.destination, each.destination_port) for each in (original, reply))
     lines = [
-        _box(f"client {way.client}", [client]),
+        _box(tell("client {client}", client=way.client), [client]),
         _arrows(f"{client} -> {door}", f"{door} -> {client}"),
         _box(
-            f"{way.entered}  (the node entered)",
+            tell("{node}  (the node entered)", node=way.entered),
             [
-                f"DNAT  {door}  becomes  {pod}",
-                f"SNAT  {client}  becomes  {node}",
-                "conntrack remembers both and undoes them for the reply",
+                tell("DNAT  {before}  becomes  {after}", before=door, after=pod),
+                tell("SNAT  {before}  becomes  {after}", before=client, after=node),
+                tell("conntrack remembers both and undoes them for the reply"),
             ],
         ),
         _arrows(f"{node} -> {pod}", f"{pod} -> {node}"),
-        _box(f"{way.pod_node}", [f"routes to pod {way.pod}"]) if way.pod_node != way.entered else "",
+        _box(f"{way.pod_node}", [tell("routes to pod {pod}", pod=way.pod)]) if way.pod_node != way.entered else "",
         _arrows(f"{node} -> {pod}", f"{pod} -> {node}") if way.pod_node != way.entered else "",
-        _box(f"pod {way.pod}", [f"{pod}   sees its peer as {reply.destination}"]),
+        _box(
+            tell("pod {pod}", pod=way.pod),
+            [tell("{place}   sees its peer as {peer}", place=pod, peer=reply.destination)],
+        ),
     ]
     return "\n".join(line for line in lines if line)
 
@@ -50,8 +56,8 @@ def _place(address: str, port: int) -> str:
 
 
 def _box(title: str, lines: list[str]) -> str:
-    top = f"┌─ {title} ".ljust(_WIDTH + 1, "─") + "┐"
-    body = [f"│  {line}".ljust(_WIDTH + 1) + "│" for line in lines]
+    top = pad(f"┌─ {title} ", _WIDTH + 1, "─") + "┐"
+    body = [pad(f"│  {line}", _WIDTH + 1) + "│" for line in lines]
     return "\n".join([top, *body, "└" + "─" * _WIDTH + "┘"])
 
 

@@ -11,6 +11,7 @@ from fairway.api.types import Object
 from fairway.base.addresses import parse_address
 from fairway.cluster.scenario import STUDY
 from fairway.cluster.walk.facts import DEPLOYMENT, SELECTOR, SERVICE, SERVICE_PORT, SLICE_LIMIT, TARGET_PORT
+from fairway.cluster.walk.language import Unseen
 from fairway.cluster.walk.rows_service import call
 from fairway.cluster.walk.settling import rules_with
 from fairway.cluster.walk.stage import Stage
@@ -59,9 +60,10 @@ async def slices(stage: Stage) -> None:
     await stage.kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=svc-many")
     sizes = sorted(len(item["endpoints"] or ()) for item in before.values())
     stage.check(
-        f"104 endpoints stand in several slices of at most {SLICE_LIMIT}",
+        "104 endpoints stand in several slices of at most {limit}",
         len(sizes) > 1 and max(sizes) <= SLICE_LIMIT and sum(sizes) == 104,
         sizes,
+        limit=SLICE_LIMIT,
     )
     await stage.kubectl("scale", "deployment/deploy-many", "--replicas=103")
     after = await _settled_slices(stage, "svc-many", endpoints=103)
@@ -89,9 +91,12 @@ async def cluster_ip(stage: Stage) -> None:
         own = _address(stage, pod)
         hairpin = told.get("os", {}).get("hostname") == name
         stage.check(
-            f"pod {name} on {node} reaches {url}, and is seen by its own address",
+            "pod {pod} on {node} reaches {url}, and is seen by its own address",
             bool(seen["answered"]) and (hairpin or seen["peer"] == own),
             seen,
+            pod=name,
+            node=node,
+            url=url,
         )
 
 
@@ -108,7 +113,7 @@ async def _add_probe(stage: Stage) -> None:
         if len(pods) == 3:
             return
         await asyncio.sleep(0.05)
-    raise LookupError("the pods without the probe are still there after 10 s")
+    raise Unseen("the pods without the probe are still there after 10 s")
 
 
 async def _rules_of_every_node(stage: Stage, address: str, *, present: bool) -> dict[str, bool]:
@@ -135,7 +140,11 @@ async def _settled_slices(stage: Stage, service: str, *, endpoints: int) -> dict
         if len(every) == endpoints and all(endpoint["conditions"]["ready"] for endpoint in every):
             return {item["metadata"]["name"]: item for item in items}
         await asyncio.sleep(0.1)
-    raise LookupError(f"the slices of {service} did not come to {endpoints} ready endpoints within 30 s")
+    raise Unseen(
+        "the slices of {service} did not come to {endpoints} ready endpoints within 30 s",
+        service=service,
+        endpoints=endpoints,
+    )
 
 
 def _node_cycle(stage: Stage) -> list[str]:

@@ -30,7 +30,7 @@ async def chain_by_chain(stage: Stage) -> None:
     elements, rules = rf"tcp \. {port} |= \{{ {address}|nodeport-masquerade", "@nodeport-(ips|backends)|vmap @classes"
     table = parse_table(await stage.rules(node, f"{elements}|{rules}|masquerade fully-random"))
     door_class = table.value("nodeports", f"tcp . {port}")
-    stage.check(f"the map nodeports holds {port}", door_class is not None, table.sets.get("nodeports"))
+    stage.check("the map nodeports holds {port}", door_class is not None, table.sets.get("nodeports"), port=port)
     chain = (table.value("classes", str(door_class)) or "").removeprefix("goto ")
     stage.check("the map classes leads from its class to a chain", chain in table.chains, {door_class: chain})
     _judge_choice(stage, table, port, chain)
@@ -59,9 +59,10 @@ def _judge_choice(stage: Stage, table: Table, port: int, chain: str) -> None:
     )
     last = table.chains.get(chain, [""])[-1]
     stage.check(
-        f"{chain} takes one of the three slots at random, each as likely as the next",
+        "{chain} takes one of the three slots at random, each as likely as the next",
         f"dnat {_protocol(stage)} to meta l4proto . th dport . numgen random mod 3 map @nodeport-backends" in last,
         last,
+        chain=chain,
     )
 
 
@@ -89,15 +90,19 @@ def _judge_way(stage: Stage, steps: list[Step], chain: str) -> None:
         ("nat-postrouting", "jump masquerading", "jump masquerading"),
         ("masquerading", "accept", "masquerade fully-random"),
     ]
-    told = {
-        "continue": "marks the packet: its source is to be rewritten",
-        "accept": "rewrites its destination (DNAT)",
-    }
     for index, (name, verdict, words) in enumerate(way):
         step = steps[index] if index < len(steps) else None
-        does = "rewrites its source (MASQUERADE)" if name == "masquerading" else told.get(verdict, f"-> {verdict[5:]}")
         held = step is not None and (step.chain, step.verdict) == (name, verdict) and words in step.rule
-        stage.check(f"traced: {name} {does}", held, None if step is None else f"{step.chain}: {step.rule}")
+        seen = None if step is None else f"{step.chain}: {step.rule}"
+        match verdict.split():
+            case [_, onward]:
+                stage.check("traced: {chain} -> {next}", held, seen, chain=name, next=onward)
+            case ["continue"]:
+                stage.check("traced: {chain} marks the packet: its source is to be rewritten", held, seen, chain=name)
+            case _ if name == "masquerading":
+                stage.check("traced: {chain} rewrites its source (MASQUERADE)", held, seen, chain=name)
+            case _:
+                stage.check("traced: {chain} rewrites its destination (DNAT)", held, seen, chain=name)
     stage.check("and nothing else", len(steps) == len(way), [step.chain for step in steps])
 
 

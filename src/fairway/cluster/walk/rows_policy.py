@@ -11,6 +11,7 @@ from fairway.api.types import Object
 from fairway.base.addresses import Family, parse_address
 from fairway.cluster.scenario import STUDY
 from fairway.cluster.walk.facts import SELECTOR, SERVICE
+from fairway.cluster.walk.language import Unseen
 from fairway.cluster.walk.rows_service import call, node_port
 from fairway.cluster.walk.settling import SETTLES_STEP_S, SETTLES_TRIES, rules_agree
 from fairway.cluster.walk.stage import Stage
@@ -55,7 +56,10 @@ async def affinity(stage: Stage) -> None:
         if moved:
             break
     stage.check(
-        f"until the timeout: after {AFFINITY_TIMEOUT_S} s of silence clients may meet another", bool(moved), moved
+        "until the timeout: after {seconds} s of silence clients may meet another",
+        bool(moved),
+        moved,
+        seconds=AFFINITY_TIMEOUT_S,
     )
     await _patch(stage, SERVICE, {"sessionAffinity": "None"})
     await rules_agree(stage, [node], remembers, present=False)
@@ -80,17 +84,19 @@ async def local_policy(stage: Stage) -> None:
         told = await call(stage, stage.node_addresses[node]) or {}
         seen = {"pod": told.get("os", {}).get("hostname"), "peer": told.get("ip")}
         stage.check(
-            f"{node} answers with its own pod, which sees the client's own address",
+            "{node} answers with its own pod, which sees the client's own address",
             seen == {"pod": pods[node], "peer": stage.client_address},
             seen,
+            node=node,
         )
     without = stage.node_addresses[stage.scenario.control_plane]
     curl = stage.curl("--connect-timeout", "1", stage.at(without, port))
     ran = await stage.run_in(stage.scenario.client, *curl)
     stage.check(
-        f"{stage.scenario.control_plane} has no pod and does not answer: curl times out (28), is not refused (7)",
+        "{node} has no pod and does not answer: curl times out (28), is not refused (7)",
         ran.code == CURL_TIMED_OUT,
         ran.code,
+        node=stage.scenario.control_plane,
     )
     await stage.kubectl("patch", "svc", SERVICE, "-p", '{"spec":{"externalTrafficPolicy": "Cluster"}}')
     await rules_agree(stage, stage.scenario.nodes, rewrites, present=True)
@@ -120,7 +126,9 @@ async def load_balancer(stage: Stage) -> None:
     await stage.kubectl("cordon", holder)
     await stage.kubectl("delete", "pod", *victims)
     _, successor = await _held_service(stage, unlike=holder)
-    stage.check(f"{holder} lost its pod: the address moved to a node that has one", successor != holder, successor)
+    stage.check(
+        "{node} lost its pod: the address moved to a node that has one", successor != holder, successor, node=holder
+    )
     told = await _answer(stage, address)
     stage.check(
         "the same address answers from there",
@@ -143,8 +151,14 @@ async def _judge_health_checks(stage: Stage, port: int) -> None:
         await asyncio.sleep(SETTLES_STEP_S)
     for node, (code, count) in expected.items():
         told = await _ask_health(stage, node, port)
-        what = f"health check: {node} has {count} ready pods and answers {code}"
-        stage.check(what, told == (code, count), {"code": told[0], "localEndpoints": told[1]})
+        stage.check(
+            "health check: {node} has {count} ready pods and answers {code}",
+            told == (code, count),
+            {"code": told[0], "localEndpoints": told[1]},
+            node=node,
+            count=count,
+            code=code,
+        )
 
 
 async def _expected_health(stage: Stage) -> dict[str, tuple[str, int]]:
@@ -166,10 +180,12 @@ async def _judge_holder(stage: Stage, address: str, holder: str) -> None:
     neighbours = await stage.run_in(stage.scenario.client, "ip", "neigh", "show", address)
     link = await stage.run_in(holder, "cat", "/sys/class/net/eth0/address", quiet=True)
     mac = link.output.strip()
-    asks = {Family.IPV4: "ARP", Family.IPV6: "neighbour solicitations"}[stage.family]
-    stage.check(
-        f"{holder} answers {asks} for it ({mac})", bool(mac) and mac in neighbours.output, neighbours.output.strip()
-    )
+    held, seen = bool(mac) and mac in neighbours.output, neighbours.output.strip()
+    match stage.family:
+        case Family.IPV4:
+            stage.check("{node} answers ARP for it ({mac})", held, seen, node=holder, mac=mac)
+        case Family.IPV6:
+            stage.check("{node} answers neighbour solicitations for it ({mac})", held, seen, node=holder, mac=mac)
 
 
 async def _held_service(stage: Stage, *, unlike: str | None) -> tuple[Object, str]:
@@ -180,7 +196,9 @@ async def _held_service(stage: Stage, *, unlike: str | None) -> tuple[Object, st
         if _ingresses(stage, service) and holder and holder != unlike:
             return service, holder
         await asyncio.sleep(0.05)
-    raise LookupError(f"no node other than {unlike} took the load balancer's address within 10 s")
+    if unlike is None:
+        raise Unseen("no node took the load balancer's address within 10 s")
+    raise Unseen("{node} kept the load balancer's address for 10 s", node=unlike)
 
 
 def _ingresses(stage: Stage, service: Object) -> list[str]:

@@ -11,6 +11,7 @@ from fairway.cluster.walk.facts import (
     SERVICE_HASH,
     TARGET_PORT,
 )
+from fairway.cluster.walk.language import Unseen
 from fairway.cluster.walk.rows_service import call, node_port
 from fairway.cluster.walk.rules import Rule, matched, parse_rules
 from fairway.cluster.walk.stage import Stage
@@ -42,14 +43,15 @@ async def chain_by_chain(stage: Stage) -> None:
         (_EXT, _SVC),
     ]
     for chain, target in steps:
-        stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
+        _judge_counted(stage, rules, chain, target)
     chosen = [rule.target for rule in rules if rule.chain == _SVC and rule.packets and rule.target != "KUBE-MARK-MASQ"]
-    stage.check(f"{_SVC} chose one endpoint's chain", len(chosen) == 1, chosen)
+    stage.check("{chain} chose one endpoint's chain", len(chosen) == 1, chosen, chain=_SVC)
     for endpoint in filter(None, chosen):
         counted = matched(rules, endpoint, "DNAT") == 1
-        stage.check(f"{endpoint} -> DNAT counted the call", counted, _lines(rules, endpoint))
+        seen = _lines(rules, endpoint)
+        stage.check("{chain} -> {target} counted the call", counted, seen, chain=endpoint, target="DNAT")
     for chain, target in (("POSTROUTING", "KUBE-POSTROUTING"), ("KUBE-POSTROUTING", "MASQUERADE")):
-        stage.check(f"{chain} -> {target} counted the call", matched(rules, chain, target) >= 1, _lines(rules, chain))
+        _judge_counted(stage, rules, chain, target)
 
     local = [rule for rule in rules if (rule.chain, rule.target) == ("KUBE-SERVICES", "KUBE-NODEPORTS")]
     stage.check(
@@ -96,23 +98,29 @@ async def there_and_back(stage: Stage) -> None:
     arrived = await stage.run_in(pod_node, *_conntrack(stage), "--orig-src", address, *ports)
     seen = [(entry.original.destination, entry.reply.destination) for entry in parse_connections(arrived.output)]
     stage.check(
-        f"{pod_node} carries it on from the node that was entered, and the pod's answer goes back there",
+        "{node} carries it on from the node that was entered, and the pod's answer goes back there",
         seen == [(reply.source, address)],
         arrived.output.strip(),
+        node=pod_node,
     )
 
 
 async def tracked(stage: Stage, node: str, *, local_port: int) -> Connection:
     """The client's connection from `local_port` to the node port, as `node` tracks it.
 
-    Raises LookupError where there is none.
+    Raises Unseen where there is none.
     """
     port = str(await node_port(stage))
     client = ("--orig-src", stage.client_address, "--orig-port-src", str(local_port))
     listed = await stage.run_in(node, *_conntrack(stage), *client, "--orig-port-dst", port)
     connections = parse_connections(listed.output)
     if not connections:
-        raise LookupError(f"{node} tracks no connection of the client from port {local_port} to port {port}")
+        raise Unseen(
+            "{node} tracks no connection of the client from port {source} to port {port}",
+            node=node,
+            source=local_port,
+            port=port,
+        )
     return connections[0]
 
 
@@ -125,6 +133,11 @@ async def node_of_pod(stage: Stage, address: str) -> str:
     """The node of the study's pod with that address."""
     pods = (await stage.get("pods", "-l", SELECTOR))["items"]
     return next(str(pod["spec"]["nodeName"]) for pod in pods if {"ip": address} in pod["status"].get("podIPs", ()))
+
+
+def _judge_counted(stage: Stage, rules: list[Rule], chain: str, target: str) -> None:
+    counted = matched(rules, chain, target) >= 1
+    stage.check("{chain} -> {target} counted the call", counted, _lines(rules, chain), chain=chain, target=target)
 
 
 def _lines(rules: list[Rule], chain: str) -> list[str]:

@@ -123,7 +123,9 @@ async def nothing_listens(stage: Stage) -> None:
     for node in stage.scenario.nodes:
         listening = await stage.run_in(node, "ss", "-tlnp")
         ports = sorted({int(line.split()[3].rpartition(":")[2]) for line in listening.output.splitlines()[1:]})
-        stage.check(f"nothing on {node} listens on {port}", bool(ports) and port not in ports, ports)
+        stage.check(
+            "nothing on {node} listens on {port}", bool(ports) and port not in ports, ports, node=node, port=port
+        )
 
 
 async def every_node_answers(stage: Stage) -> None:
@@ -131,7 +133,7 @@ async def every_node_answers(stage: Stage) -> None:
     for node, address in stage.node_addresses.items():
         told = (await call(stage, address)) or {}
         hostname = told.get("os", {}).get("hostname")
-        stage.check(f"{node} answers, through {hostname}", bool(hostname), hostname)
+        stage.check("{node} answers, through {pod}", bool(hostname), hostname, node=node, pod=hostname)
 
 
 async def spread(stage: Stage) -> None:
@@ -142,13 +144,14 @@ async def spread(stage: Stage) -> None:
     script = f"for i in $(seq {CALLS}); do {curl}; done | grep -o 'deploy-echo-[^\"]*'"
     answers = await stage.sh(stage.scenario.client, f"{script} | sort | uniq -c")
     counts = Counter({name: int(count) for count, name in (line.split() for line in answers.output.splitlines())})
-    stage.check(f"all {CALLS} calls were answered", counts.total() == CALLS, counts.total())
+    stage.check("all {calls} calls were answered", counts.total() == CALLS, counts.total(), calls=CALLS)
     expected = CALLS / 3
     chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
     stage.check(
-        f"each of three pods got about a third (chi-square below {CHI_SQUARE_LIMIT})",
+        "each of three pods got about a third (chi-square below {limit})",
         len(counts) == 3 and chi_square < CHI_SQUARE_LIMIT,
         {**counts, "chi-square": round(chi_square, 2)},
+        limit=CHI_SQUARE_LIMIT,
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from fairway.cluster.walk.language import Unseen
 from fairway.cluster.walk.stage import Stage
 
 SETTLES_TRIES, SETTLES_STEP_S = 50, 0.1
@@ -13,11 +14,13 @@ SETTLES_TRIES, SETTLES_STEP_S = 50, 0.1
 
 
 async def rules_agree(stage: Stage, nodes: Sequence[str], pattern: str, *, present: bool) -> None:
-    """Wait until the rules of all nodes do or do not match a pattern; raises LookupError if that does not come."""
+    """Wait until the rules of all nodes do or do not match a pattern; raises Unseen if that does not come."""
     held = await rules_with(stage, nodes, pattern, until=present)
     late = [node for node, holds in held.items() if holds is not present]
+    if late and present:
+        raise Unseen("the rules of {nodes} lack {pattern!r}", nodes=", ".join(late), pattern=pattern)
     if late:
-        raise LookupError(f"the rules of {', '.join(late)} {'lack' if present else 'still hold'} {pattern!r}")
+        raise Unseen("the rules of {nodes} still hold {pattern!r}", nodes=", ".join(late), pattern=pattern)
 
 
 async def rules_with(stage: Stage, nodes: Sequence[str], pattern: str, *, until: bool) -> dict[str, bool]:

@@ -14,6 +14,7 @@ from fairway.base.addresses import Family, format_host, parse_address
 from fairway.base.errors import FairwayError
 from fairway.cluster.noderules import NFTTRACE, own_program, rules_programs
 from fairway.cluster.scenario import Scenario
+from fairway.cluster.walk.language import Language, Unseen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Stage:
     """The lab as the walk sees it.
 
     show is called for everything worth printing, in order. family: of the packets of the row that is being walked.
+    language: of every sentence that is shown; they are given in English, with {placeholders}.
     """
 
     scenario: Scenario
@@ -120,6 +122,7 @@ class Stage:
     kubectl_like: KubectlLike
     show: Callable[[Shown], None]
     family: Family = Family.IPV4
+    language: Language = Language.ENGLISH
     claims: list[Claim] = field(default_factory=list)
     _checks: list[Check] = field(default_factory=list)
 
@@ -191,17 +194,16 @@ class Stage:
         finally:
             stop()
             trace.output = "\n".join([line async for line in lines])
-        self._record(
-            f"fairway exec {node} -- {shlex.join(program.argv)}   # during the call", trace.output, 0, quiet=False
-        )
+        when = self.language.tell("during the call")
+        self._record(f"fairway exec {node} -- {shlex.join(program.argv)}   # {when}", trace.output, 0, quiet=False)
 
     async def get(self, *args: str) -> Any:
         """`kubectl get ARGS -o json`, decoded and not shown: what a judge looks up."""
         return (await self.kubectl("get", *args, "-o", "json", quiet=True)).json()
 
-    def check(self, what: str, ok: bool, seen: Any) -> bool:
-        """Note one check of the row that is being walked."""
-        check = Check(what=what, ok=bool(ok), seen=seen)
+    def check(self, what: str, ok: bool, seen: Any, /, **values: object) -> bool:
+        """Note one check of the row that is being walked. values: of the placeholders of what must be true."""
+        check = Check(what=self.language.tell(what, **values), ok=bool(ok), seen=seen)
         self._checks.append(check)
         self.show(check)
         return check.ok
@@ -210,17 +212,22 @@ class Stage:
         self, number: str, title: str, claim: str, walk: Callable[[Stage], Awaitable[None]], *, over: str = ""
     ) -> Claim:
         """Walk one row; whatever fails unexpectedly fails its claim and the next row goes on. over: as of Heading."""
-        self.show(Heading(id=number, title=title, over=over))
+        self.show(Heading(id=number, title=self.language.tell(title), over=over))
         self._checks = []
         try:
             await walk(self)
+        except Unseen as unseen:
+            self._not_walked(unseen.tell(self.language))
         except (FairwayError, LookupError, ValueError) as error:
-            self.check("the row could be walked to its end", ok=False, seen=f"{type(error).__name__}: {error}")
+            self._not_walked(f"{type(error).__name__}: {error}")
         held = bool(self._checks) and all(check.ok for check in self._checks)
-        judged = Claim(id=number, claim=claim, ok=held, evidence=tuple(self._checks), over=over)
+        judged = Claim(id=number, claim=self.language.tell(claim), ok=held, evidence=tuple(self._checks), over=over)
         self.claims.append(judged)
         self.show(judged)
         return judged
+
+    def _not_walked(self, why: str) -> None:
+        self.check("the row could be walked to its end", False, why)
 
     def _record(self, command: str, output: str, code: int, *, quiet: bool) -> Ran:
         ran = Ran(command=command, output=output, code=code)
