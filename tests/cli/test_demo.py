@@ -17,9 +17,9 @@ from fairway.cluster.walk.study import SECOND_FAMILY, rows
 from fairway.plan.options import Mode
 
 
-def told(show: Callable[[Console], None]) -> list[str]:
-    """The lines of a terminal of 80 columns without colours."""
-    console = Console(file=io.StringIO(), width=80, highlight=False)
+def told(show: Callable[[Console], None], *, width: int = 80) -> list[str]:
+    """The lines of a terminal without colours."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
     show(console)
     return console.file.getvalue().splitlines()
 
@@ -40,6 +40,22 @@ def test_the_table_of_claims_lines_up(language: Language, over: str) -> None:
     assert len(table) > len(rows(Mode.NFTABLES))
     assert len(set(table)) == 1
     assert table[0] <= 80
+
+
+@pytest.mark.parametrize("width", range(60, 100))
+@pytest.mark.parametrize("language", Language)
+def test_the_table_holds_every_claim_in_full(language: Language, width: int) -> None:
+    """Also where a line of two columns a letter ends at the very edge of its cell."""
+    ended = finished(language)
+    lines = told(lambda console: _summary(console, language, ended), width=width)
+    cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines if line.startswith("│")]
+    table, last = dict[str, str](), ""
+    for row, claim, _ in cells:
+        last = row or last
+        table[last] = table.get(last, "") + claim
+    assert {row: text.replace(" ", "") for row, text in table.items()} == {
+        claim.id: claim.claim.replace(" ", "") for claim in ended.claims
+    }
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def demo(name: str, output: str, keep: bool, mode: Mode, dual_stack: bool, langu
         language=language,
         keep=keep,
         show=lambda shown: _show(console, language, shown),
-        say=console.print,
+        say=lambda line: console.print(line, soft_wrap=True),
     )
     if output == "json":
         print_json({"mode": mode, "lang": language, "claims": [claim.to_json() for claim in finished.claims]})
@@ -111,7 +111,8 @@ def _summary(console: Console, language: Language, finished: Finished) -> None:
     dual = any(claim.over for claim in finished.claims)
     if dual:
         table.add_column(tell("over"), no_wrap=True)
-    table.add_column(tell("claim"))
+    # fold: by default rich (15.0) cuts a line of wide letters that ends in a space at the edge, and the word before it
+    table.add_column(tell("claim"), overflow="fold")
     table.add_column(tell("verdict"), no_wrap=True)
     for claim in finished.claims:
         over = [claim.over] if dual else []
