@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from fairway.base.text import columns
-from fairway.cli.demo import _show, _summary
+from fairway.cli import demo as module
+from fairway.cli.demo import _show, _summary, demo
 from fairway.cluster.demo import Finished
 from fairway.cluster.walk.language import Language
 from fairway.cluster.walk.stage import Check, Claim, Heading, Ran
@@ -107,3 +110,15 @@ def test_no_heading_is_cut(language: Language, mode: Mode) -> None:
         heading = Heading(id=row.id, title=language.tell(row.title), over="IPv6" if row.sends else "")
         _, line = told(lambda console, shown=heading: _show(console, language, shown))
         assert line.endswith("──"), line
+
+
+@pytest.mark.parametrize(("args", "language"), [([], Language.ENGLISH), (["--lang", "ko"], Language.KOREAN)])
+def test_only_the_option_chooses_and_json_says_which_it_is(
+    monkeypatch: pytest.MonkeyPatch, args: list[str], language: Language
+) -> None:
+    monkeypatch.setattr(module, "run_demo", lambda _name, **given: finished(given["language"]))
+    ran = CliRunner().invoke(demo, [*args, "-o", "json"], env={"LANG": "ko_KR.UTF-8", "LC_ALL": "ko_KR.UTF-8"})
+    told = json.loads(ran.stdout)
+    assert (ran.exit_code, told["lang"]) == (0, language)
+    assert [claim["id"] for claim in told["claims"]] == [row.id for row in rows(Mode.NFTABLES)]
+    assert told["claims"][4]["claim"] == language.tell("all answer, also the one without a pod")
