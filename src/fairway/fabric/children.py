@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fairway.base.errors import FairwayError, Refused, Unsupported
-from fairway.fabric import protocol
+from fairway.fabric import containerroot, protocol
 from fairway.fabric.hostfiles import furnish
 from fairway.fabric.lack import why_no_namespaces
 from fairway.fabric.syscalls import (
@@ -180,11 +180,14 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
     """
     try:
         os.setsid()
+        trees = containerroot.gather(request.root) if request.root else containerroot.Trees()
         setns(place, HOST_NAMESPACES)
         if joined is not None:
             setns(joined, Namespace.MOUNT)
         if request.new_pid_namespace:
             unshare(Namespace.MOUNT)
+            if request.root:
+                containerroot.enter(request.root, trees)
             mount_proc()
         for target, source in enumerate(descriptors):
             os.dup2(source, target)

@@ -152,12 +152,27 @@ class HoldService(Request, frozen=True, kw_only=True, tag="hold_service"):
     held: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRoot:
+    """What a container has at / in the place of its host's own files; the machine's own in it cannot be written.
+
+    folder: of the machine, "" for the host's files. With one, /dev, /proc, /run, /sys, /tmp, /etc/hosts and
+    /etc/resolv.conf are still the host's. programs: by their name below /, the machine's file that is there.
+    scripts: by their name below /, the text of an executable file.
+    """
+
+    folder: str = ""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
 class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     """Run a program; answered with its pid once it has been executed, or with why it could not.
 
     join: pid of a container's first process whose pid and mount namespaces to enter; 0 for none.
     hold_sigterm: SIGTERM starts blocked, for a program that unblocks it once it has its handler. The first process of
     a pid namespace loses a signal that is neither blocked nor handled (pid_namespaces(7)).
+    root: of a container of its own (`new_pid_namespace`), None for its host's.
     """
 
     host: str
@@ -168,6 +183,7 @@ class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     controlling_tty: bool = False
     hold_sigterm: bool = False
     join: int = 0
+    root: ContainerRoot | None = None
 
 
 class Kill(Request, frozen=True, kw_only=True, tag="kill"):

@@ -16,11 +16,12 @@ from typing import Any
 from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
 from fairway.fabric.execute import exec_in_host, hold_service, list_hosts, list_services
-from fairway.fabric.protocol import CannotExecute, HostKind, HostRecord, HostSpec, ServiceRecord
+from fairway.fabric.protocol import CannotExecute, ContainerRoot, HostKind, HostRecord, HostSpec, ServiceRecord
 from fairway.fabric.unixsocket import connect, send_with_descriptors
 
 __all__ = [
     "CannotExecute",
+    "ContainerRoot",
     "HostKind",
     "HostRecord",
     "HostSpec",
@@ -141,6 +142,7 @@ class Spawner:
         controlling_tty: bool = False,
         hold_sigterm: bool = False,
         join: int = 0,
+        root: ContainerRoot | None = None,
     ) -> Process:
         """Run a program of the machine in a host, as the leader of a session of its own.
 
@@ -150,9 +152,10 @@ class Spawner:
         controlling_tty: `stdin` becomes its terminal.
         hold_sigterm: SIGTERM is blocked, and waits, until the program unblocks it.
         join: pid of a running process spawned with `new_pid_namespace`: run in its pid and mount namespaces.
+        root: what it has at /, beside `new_pid_namespace`; the program is looked up there.
 
-        Raises CannotExecute when there is no such program or it cannot be executed, Refused for an unknown host or a
-        directory that is not there. Cancelled, it leaves no process.
+        Raises CannotExecute when there is no such program or it cannot be executed, Refused for an unknown host, a
+        directory or a part of its root that is not there. Cancelled, it leaves no process.
         """
         request = protocol.Spawn(
             id=next(self._ids),
@@ -164,6 +167,7 @@ class Spawner:
             controlling_tty=controlling_tty,
             hold_sigterm=hold_sigterm,
             join=join,
+            root=root,
         )
         reply = await self._ask(request, (stdin, stdout, stderr))
         return Process(self, reply.answer.pid, reply.exited)

@@ -34,8 +34,17 @@ _SIGINFO = struct.Struct("=IiIII108x")
 
 _SYS_MOUNT_SETATTR = 442
 """The same on every architecture (mount_setattr(2), Linux 5.12); the C library has a name for it only since 2.36."""
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+"""The same on every architecture as well (open_tree(2), move_mount(2), Linux 5.2)."""
 _AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+"""linux/mount.h"""
+_MNT_DETACH = 2
+"""linux/fs.h"""
 _MOUNT_ATTR = struct.Struct("=QQQQ")
 """struct mount_attr: attr_set, attr_clr, propagation, userns_fd (linux/mount.h)."""
 _MOUNT_ATTR_RDONLY = 1
@@ -105,16 +114,64 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
 
 def make_read_only(target: str) -> None:
     """Allow no writing through any mount at or below a directory, as the caller's mount namespace sees them."""
+    _set_read_only(_AT_FDCWD, target, _AT_RECURSIVE, name=target)
+
+
+def _set_read_only(directory: int, path: str, flags: int, *, name: str) -> None:
     attributes = _MOUNT_ATTR.pack(_MOUNT_ATTR_RDONLY, 0, 0, 0)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(_AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(target)),
-        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.c_int(directory),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_uint(flags),
         ctypes.c_char_p(attributes),
         ctypes.c_size_t(_MOUNT_ATTR.size),
     )
+    _check(result, name)
+
+
+def remount_read_only(target: str) -> None:
+    """Allow no writing through the mount at a directory; those below it stay as they are."""
+    _set_read_only(_AT_FDCWD, target, 0, name=target)
+
+
+def clone_tree(path: str) -> int:
+    """A descriptor of a detached, read-only copy of the mounts at and below a file or directory.
+
+    It can be attached in another mount namespace, where the path may lead elsewhere.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_OPEN_TREE),
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_uint(flags),
+    )
+    tree = int(_check(result, path))
+    _set_read_only(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, name=path)
+    return tree
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Mount what `clone_tree` has taken; the descriptor stays the caller's to close."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT),
+        ctypes.c_int(tree),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(target)),
+        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
     _check(result, target)
+
+
+def change_root(target: str) -> None:
+    """Make a mount the root of the caller's mount namespace, and let go of all that was mounted before."""
+    os.chdir(target)
+    # The old root lands on top of the new one, from where it is taken away (pivot_root(2), NOTES).
+    _check(_libc.pivot_root(ctypes.c_char_p(b"."), ctypes.c_char_p(b".")), target)
+    _check(_libc.umount2(ctypes.c_char_p(b"."), ctypes.c_int(_MNT_DETACH)), target)
+    os.chdir("/")
 
 
 def mount_tmpfs(target: str, mode: int) -> None:
