@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fairway.api.types import Key
 from fairway.base.addresses import IPInterface
 from fairway.base.errors import Refused
-from fairway.fabric.spawner import CannotExecute, HostRecord, HostSpec
+from fairway.fabric.spawner import CannotExecute, ContainerRoot, HostRecord, HostSpec
 
 
 @dataclass
@@ -86,6 +86,7 @@ class LocalSpawner:
         controlling_tty: bool = False,
         hold_sigterm: bool = False,
         join: int = 0,
+        root: ContainerRoot | None = None,
     ) -> LocalProcess:
         if host not in self.specs:
             raise Refused(f"host {host}: there is none")
@@ -108,6 +109,7 @@ class LocalSpawner:
             "new_pid_namespace": new_pid_namespace,
             "hold_sigterm": hold_sigterm,
             "join": join,
+            "root": root,
         }
         process = LocalProcess(child, spawned)
         self.processes.append(process)

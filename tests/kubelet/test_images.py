@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fairway.kubelet.images import Image, lab_catalogue, parse_reference
+from fairway.fabric.protocol import ContainerRoot
+from fairway.kubelet.images import Image, MappedImage, Reference, lab_catalogue, parse_reference
 
 CATALOGUE = lab_catalogue("/usr/bin/python3", "/programs/launch.py")
 
@@ -128,7 +129,7 @@ def test_command_replaces_the_entrypoint_and_args_the_cmd(
     [
         ((), (), ("/python", "pause"), True),
         ((), ("netexec",), ("/python", "netexec"), True),
-        (("/agnhost", "netexec"), ("--http-port=80",), ("/python", "netexec", "--http-port=80"), True),
+        (("/agnhost", "netexec"), ("--http-port=80",), ("/agnhost", "netexec", "--http-port=80"), True),
         (("sh", "-c", "x"), (), ("sh", "-c", "x"), False),
     ],
 )
@@ -139,3 +140,63 @@ def test_a_command_may_name_the_images_own_program(
 
     assert image.argv(command, args) == argv
     assert image.holds_sigterm(argv) is held
+
+
+def test_agnhost_is_a_file_of_its_image_and_of_no_other() -> None:
+    """So that `sh -c "/agnhost connect ..."` finds it, whatever blanks the paths of this installation have."""
+    image = _known("registry.k8s.io/e2e-test-images/agnhost:2.63.0")
+
+    assert image.root is not None
+    assert dict(image.root.scripts) == {
+        "agnhost": '#!/bin/sh\nexec /usr/bin/python3 -I -S /programs/launch.py agnhost "$@"\n'
+    }
+    assert [name for name in CATALOGUE.known if _known(name).root] == ["registry.k8s.io/e2e-test-images/agnhost"]
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("mapped", "image", "path"),
+    [
+        ({"shop/web": "/a"}, "shop/web:1.2", "/a"),
+        ({"shop/web": "/a"}, "docker.io/shop/web", "/a"),
+        ({"shop/web": "/a"}, f"shop/web@{DIGEST}", "/a"),
+        ({"shop/web:1": "/a"}, "shop/web:1", "/a"),
+        ({"shop/web:latest": "/a"}, "shop/web", "/a"),
+        ({"shop/web:1": "/a"}, "shop/web:2", None),
+        ({"shop/web:1": "/a"}, "shop/web", None),
+        ({"shop/web:1": "/a"}, f"shop/web:1@{DIGEST}", "/a"),
+        ({f"shop/web@{DIGEST}": "/a"}, f"shop/web@{DIGEST}", "/a"),
+        ({f"shop/web@{DIGEST}": "/a"}, "shop/web:1", None),
+        ({"shop/web": "/any", "shop/web:1": "/one"}, "shop/web:1", "/one"),
+        ({"shop/web": "/any", "shop/web:1": "/one"}, "shop/web:2", "/any"),
+        ({"web": "/a"}, "quay.io/library/web", None),
+    ],
+)
+def test_a_mapped_image_is_found_by_its_name(mapped: dict[str, str], image: str, path: str | None) -> None:
+    catalogue = lab_catalogue(mapped=[MappedImage(name=name, path=each, folder=True) for name, each in mapped.items()])
+    reference = parse_reference(image)
+    assert reference is not None
+    found = catalogue.find(reference)
+
+    assert (found.program if found else None) == path
+
+
+def test_a_mapped_image_comes_before_a_built_in_one() -> None:
+    catalogue = lab_catalogue(mapped=[MappedImage(name="nginx:1.27", path="/opt/nginx", folder=False)])
+    mine, builtin = (catalogue.find(Reference(repository="docker.io/library/nginx", tag=tag)) for tag in ("1.27", "1"))
+
+    assert mine is not None
+    assert mine.argv((), ("-g", "x")) == ("/nginx", "-g", "x")
+    assert mine.root == ContainerRoot(programs={"nginx": "/opt/nginx"})
+    assert builtin is not None
+    assert builtin.program == "site"
+    assert catalogue.known[:2] == ("nginx:1.27", "mendhak/http-https-echo")
+
+
+def test_a_folder_has_no_entrypoint() -> None:
+    image = MappedImage(name="web", path="/srv/web", folder=True).image
+
+    assert (image.argv((), ()), image.argv(("run",), ("x",))) == ((), ("run", "x"))
+    assert image.root == ContainerRoot(folder="/srv/web")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fairway.cli.options import lab_name, output, print_json
@@ -55,6 +56,8 @@ def _print(report: LabReport) -> None:
     console.print(f"API server  {report.api}", soft_wrap=True)
     console.print(f"kubeconfig  {report.kubeconfig}", soft_wrap=True)
     console.print(f"folder      {report.folder}", soft_wrap=True)
+    for name, path in report.images.items():
+        console.print(f"image       {escape(name)} = {escape(path)}", soft_wrap=True)
     machines = Table(box=None, pad_edge=False)
     for column in ("NAME", "KIND", "ADDRESS", "READY", "PODS"):
         machines.add_column(column)

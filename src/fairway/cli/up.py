@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from fairway.base.errors import Refused
 from fairway.cli.options import dual_stack, lab_name, output, own_command, print_json, proxy_mode
 from fairway.cli.progress import progress
+from fairway.cluster.images import from_options, split_option
 from fairway.cluster.lab import bring_up
 from fairway.cluster.labfile import LabFile, plain, read_lab_file
 from fairway.cluster.labs import STUDY_FILE, scenario_of
@@ -36,6 +37,13 @@ from fairway.plan.options import Mode
 )
 @click.option("--nodes", type=int, metavar="N", help="How many nodes: a control plane and N-1 workers.")
 @click.option("--zones", type=int, metavar="N", help="Spread the nodes over so many zones.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Let a program or a folder of this machine stand for an image. May be given many times.",
+)
 @lab_name
 @click.option(
     "--api-port",
@@ -55,6 +63,7 @@ def up(
     file: Path | None,
     nodes: int | None,
     zones: int | None,
+    images: tuple[str, ...],
     name: str,
     api_port: int,
     mode: Mode,
@@ -76,7 +85,8 @@ def up(
         "dual_stack": dual_stack or None,
     }
     LabState.of(name)  # a name that is none is told before anything of the file
-    scenario = _scenario(file, {field: value for field, value in told.items() if value is not None})
+    mapped = from_options(map(split_option, images))
+    scenario = _scenario(file, {field: value for field, value in told.items() if value is not None}, mapped)
     if print_:
         _print_file(scenario, output)
     elif dry_run:
@@ -90,15 +100,15 @@ def _is_told(context: click.Context, parameter: str) -> bool:
     return context.get_parameter_source(parameter) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
-def _scenario(file: Path | None, told: Mapping[str, Any]) -> Scenario:
+def _scenario(file: Path | None, told: Mapping[str, Any], images: Mapping[str, str]) -> Scenario:
     """The file's lab, else the study's, with what is told in the place of what stands there."""
     if file is None and "nodes" in told:
-        return scenario_of(LabFile(**told), source="--nodes")
+        return scenario_of(LabFile(**told), source="--nodes", images=images)
     source = file or STUDY_FILE
     lab = read_lab_file(source)
     if "nodes" in told and not isinstance(lab.nodes, int):
         raise Refused(f"{source}: it lists its nodes: change the list, or leave --nodes out")
-    return scenario_of(msgspec.structs.replace(lab, **told), source=str(source))
+    return scenario_of(msgspec.structs.replace(lab, **told), source=str(source), images=images)
 
 
 def _print_file(scenario: Scenario, output: str) -> None:
@@ -139,6 +149,7 @@ def _json(state: LabState, scenario: Scenario, record: LabRecord, seconds: float
         "mode": scenario.mode,
         "modes": dict(scenario.modes),
         "families": [family.api_name for family in scenario.families],
+        "images": dict(record.images),
         "seconds": round(seconds, 3),
     }
 

@@ -117,6 +117,7 @@ def _bring_up(state: LabState, scenario: Scenario, listener: socket.socket, repo
             mode=scenario.mode,
             modes=dict(scenario.modes),
             families=tuple(family.api_name for family in scenario.families),
+            images={image.name: image.path for image in scenario.images},
         )
         state.write_record(record)
         started.detach()

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import yaml
 
 from fairway.api.manifest import parse_documents
 from fairway.base.errors import Refused
+from fairway.cluster.images import absolute
 from fairway.plan.options import Mode
 
 Texts = str | tuple[str, ...]
@@ -66,7 +68,8 @@ class LabFile(_Fields, frozen=True):
 
     name: of the lab, "" for the default. nodes: how many, or which. zones: how many, or their names: the nodes without
     one of their own are spread over them in turn. dual_stack: None: if the file gives any address or network of IPv6.
-    manifests: paths, absolute once the file is read.
+    images: by name, the path of what stands for them. Paths, also those of manifests, are absolute once the file is
+    read.
     """
 
     name: str = ""
@@ -76,6 +79,7 @@ class LabFile(_Fields, frozen=True):
     zones: int | tuple[str, ...] = 0
     networks: NetworksEntry = NetworksEntry()
     clients: tuple[ClientEntry, ...] = (ClientEntry(name="mypc"),)
+    images: Mapping[str, str] = msgspec.field(default_factory=dict)
     manifests: tuple[str, ...] = ()
 
 
@@ -92,7 +96,7 @@ _PLACED = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTAL
 
 
 def read_lab_file(path: Path) -> LabFile:
-    """A lab file, its manifests' paths taken from its folder.
+    """A lab file, the paths in it taken from its folder.
 
     Raises Refused, naming file and field, for what cannot be read or is no lab file.
     """
@@ -102,7 +106,29 @@ def read_lab_file(path: Path) -> LabFile:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise Refused(f"{path}: {why}") from error
     lab = decode_lab_file(text, source=str(path))
-    return msgspec.structs.replace(lab, manifests=tuple(str((path.parent / each).absolute()) for each in lab.manifests))
+    return msgspec.structs.replace(
+        lab,
+        images={name: absolute(each, path.parent) for name, each in lab.images.items()},
+        manifests=tuple(str((path.parent / each).absolute()) for each in lab.manifests),
+    )
+
+
+def place_of_image(path: Path, name: str) -> str:
+    """Where an image stands in a lab file that was read, for an error: with its line, if that is still to be found."""
+    try:
+        top = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        top = None
+    images = _value_of(top, "images")
+    for key, _ in images.value if isinstance(images, yaml.MappingNode) else ():
+        if key.value == name:
+            return f"{path}, line {key.start_mark.line + 1}: images.{name}"
+    return f"{path}: images.{name}"
+
+
+def _value_of(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for key, value in pairs if key.value == name), None)
 
 
 def decode_lab_file(text: str, *, source: str) -> LabFile:

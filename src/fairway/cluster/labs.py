@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,12 @@ from fairway.api.manifest import describe, parse_objects
 from fairway.api.resources import BY_KIND
 from fairway.api.types import Object
 from fairway.base.errors import Refused
-from fairway.cluster.labfile import LabFile, read_lab_file
+from fairway.cluster.images import OPTION, check_image, together
+from fairway.cluster.labfile import LabFile, place_of_image, read_lab_file
 from fairway.cluster.layout import lay_out
 from fairway.cluster.scenario import STUDY, Scenario
+from fairway.cluster.state import state_root
+from fairway.kubelet.images import MappedImage
 
 STUDY_FILE = STUDY / "lab.yaml"
 
@@ -44,15 +47,31 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path, objects)
 
 
-def scenario_of(lab: LabFile, *, source: str) -> Scenario:
-    """The lab of a lab file with its manifests, which are read to see that they can be. source: how errors name it.
+def scenario_of(lab: LabFile, *, source: str, images: Mapping[str, str] | None = None) -> Scenario:
+    """The lab of a lab file with its images, and its manifests, which are read to see that they can be.
 
-    Raises Refused as `lay_out` and `read_manifest`.
+    source: how errors name it, the path of a lab that has images. images: those told beside it, which win.
+    Raises Refused as `lay_out`, `read_manifest` and `check_image`.
     """
     scenario = lay_out(lab, source=source)
     manifests = [read_manifest(Path(path)) for path in lab.manifests]
     pods = [obj["metadata"]["name"] for each in manifests for obj in each.objects if obj["kind"] == "Pod"]
-    return replace(scenario, manifests=tuple(each.path for each in manifests), bare_pods=tuple(pods))
+    return replace(
+        scenario,
+        images=_images(lab.images, images or {}, source),
+        manifests=tuple(each.path for each in manifests),
+        bare_pods=tuple(pods),
+    )
+
+
+def _images(file: Mapping[str, str], told: Mapping[str, str], source: str) -> tuple[MappedImage, ...]:
+    found = []
+    for name, path in together(file, told).items():
+        where = f"{OPTION} {name}" if name in told else place_of_image(Path(source), name)
+        found.append(check_image(name, path, source=where, private=state_root()))
+        if any(image.reference == found[-1].reference for image in found[:-1]):
+            raise Refused(f"{where}: the image is given twice; give it one path")
+    return tuple(found)
 
 
 def study_lab(*, dual_stack: bool) -> Scenario:

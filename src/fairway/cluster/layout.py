@@ -74,6 +74,7 @@ def spell_out(scenario: Scenario) -> LabFile:
         ),
         nodes=tuple(_spell_out_node(scenario, node) for node in topology.nodes),
         clients=tuple(ClientEntry(name=client.name, address=_told(client.addresses)) for client in topology.clients),
+        images={image.name: image.path for image in scenario.images},
         manifests=tuple(map(str, scenario.manifests)),
     )
 

@@ -209,6 +209,7 @@ def _kubelet_config(state: LabState, scenario: Scenario, node: NodeSpec) -> Kube
         labels=scenario.labels_of(node),
         taints=scenario.taints_of(node),
         hidden=(str(state.root),),
+        images=scenario.images,
         dns=ClusterDns(
             domain=CLUSTER_DOMAIN,
             # The primary family's alone, as kubeadm configures kubelets: every pod has an address of it.

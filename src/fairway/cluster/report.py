@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairway.api.resources import NODES, PODS
@@ -39,7 +39,11 @@ class MachineReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabReport:
-    """A lab that is up. problem: why the API server could not be asked, None if it answered. faults: planted in it."""
+    """A lab that is up.
+
+    problem: why the API server could not be asked, None if it answered. faults: planted in it. images: by name, the
+    paths of what stands for them.
+    """
 
     name: str
     api: str
@@ -53,6 +57,7 @@ class LabReport:
     services: tuple[ServiceRecord, ...]
     problem: str | None
     faults: tuple[Told, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """With names as Kubernetes writes them."""
@@ -65,6 +70,7 @@ class LabReport:
             "mode": self.mode,
             "families": list(self.families),
             "firstProcess": self.first_process,
+            "images": dict(self.images),
             "machines": [_machine_json(machine) for machine in self.machines],
             "services": [
                 {
@@ -134,6 +140,7 @@ async def report_lab(state: LabState) -> LabReport:
         services=tuple(services),
         problem=problem,
         faults=_faults(state),
+        images=record.images,
     )
 
 

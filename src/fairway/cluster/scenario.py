@@ -9,6 +9,7 @@ from pathlib import Path
 from fairway.base.addresses import Family, IPAddress
 from fairway.fabric.topology import NodeRole, NodeSpec, Topology
 from fairway.kubelet.config import Taint
+from fairway.kubelet.images import MappedImage
 from fairway.plan.options import Mode
 
 STUDY = Path(__file__).with_name("study")
@@ -39,7 +40,8 @@ class Scenario:
     last_pod_addresses: by node, the addresses its networks gave out last before the lab began; pods get the next ones.
     manifests: files whose objects are made once the nodes are Ready. bare_pods: the names of the pods in them.
     mode: what its nodes' rules are written with; modes: by node, where one has another. labels: by node, beside those
-    its role brings. taints: by node, in the place of its role's own.
+    its role brings. taints: by node, in the place of its role's own. images: those that stand for software of the
+    machine.
     """
 
     topology: Topology
@@ -50,6 +52,7 @@ class Scenario:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     taints: Mapping[str, tuple[Taint, ...]] = field(default_factory=dict)
+    images: tuple[MappedImage, ...] = ()
 
     def named(self, name: str) -> Scenario:
         """The same lab under another name."""

@@ -41,6 +41,7 @@ class LabRecord:
     that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the
     addresses of each client outside the cluster, by name. mode: what its nodes' rules are written with; modes: by
     node, where one has another. families: those its networks have, as the API names them, the primary one first.
+    images: by name, the paths of the machine's software that stands for them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LabRecord:
     mode: Mode = Mode.NFTABLES
     modes: Mapping[str, Mode] = field(default_factory=dict)
     families: tuple[str, ...] = (Family.IPV4.api_name,)
+    images: Mapping[str, str] = field(default_factory=dict)
 
     def mode_of(self, node: str) -> Mode:
         """What the rules of a node are written with."""

@@ -19,7 +19,9 @@ _OF_HOST = ("dev", "proc", "run", "sys", "tmp")
 _FILES_OF_HOST = ("hosts", "resolv.conf")
 """Of its /etc, which are the pod's own."""
 
-_STAGE = "/tmp"  # noqa: S108 - a fresh mount over the host's own, gone once the root is changed
+_TMP = "/tmp"  # noqa: S108 - the host's own, which is the pod's
+_STAGE = _TMP
+"""Where the root is put together: in a mount over the host's own, which is gone once the root is changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,8 @@ def gather(root: ContainerRoot) -> Trees:
     Raises OSError, naming the path, for what is not there.
     """
     return Trees(
-        folder=clone_tree(root.folder) if root.folder else None,
-        programs={name: clone_tree(path) for name, path in root.programs.items()},
+        folder=clone_tree(root.folder, read_only=True) if root.folder else None,
+        programs={name: clone_tree(path, read_only=True) for name, path in root.programs.items()},
     )
 
 
@@ -46,7 +48,7 @@ def enter(root: ContainerRoot, trees: Trees) -> None:
 
     Takes the trees over. Raises OSError, naming the path, for what cannot be mounted.
     """
-    tmp = os.open(_STAGE, os.O_PATH | os.O_CLOEXEC)
+    tmp = clone_tree(_TMP, read_only=False)
     mount_tmpfs(_STAGE, 0o700)
     new, folder = f"{_STAGE}/root", f"{_STAGE}/folder"
     os.mkdir(new)
@@ -55,7 +57,7 @@ def enter(root: ContainerRoot, trees: Trees) -> None:
         _write_script(f"{new}/{name}", text)
     for name, tree in trees.programs.items():
         _attach(tree, _file(f"{new}/{name}"))
-    own = (*root.scripts, *root.programs, "tmp")
+    own = (*root.scripts, *root.programs, _TMP.strip("/"))
     if trees.folder is None:
         _assemble("/", new, without=own)
     else:
@@ -63,9 +65,8 @@ def enter(root: ContainerRoot, trees: Trees) -> None:
         _attach(trees.folder, folder)
         _assemble(folder, new, without=(*own, *_OF_HOST, "etc"))
         _furnish(folder, new)
-    os.mkdir(f"{new}/tmp")
-    bind(f"/proc/self/fd/{tmp}", f"{new}/tmp")
-    os.close(tmp)
+    os.mkdir(f"{new}{_TMP}")
+    _attach(tmp, f"{new}{_TMP}")
     remount_read_only(new)
     change_root(new)
 

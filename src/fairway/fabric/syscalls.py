@@ -135,8 +135,8 @@ def remount_read_only(target: str) -> None:
     _set_read_only(_AT_FDCWD, target, 0, name=target)
 
 
-def clone_tree(path: str) -> int:
-    """A descriptor of a detached, read-only copy of the mounts at and below a file or directory.
+def clone_tree(path: str, *, read_only: bool) -> int:
+    """A descriptor of a detached copy of the mounts at and below a file or directory.
 
     It can be attached in another mount namespace, where the path may lead elsewhere.
     """
@@ -148,7 +148,8 @@ def clone_tree(path: str) -> int:
         ctypes.c_uint(flags),
     )
     tree = int(_check(result, path))
-    _set_read_only(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, name=path)
+    if read_only:
+        _set_read_only(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, name=path)
     return tree
 
 

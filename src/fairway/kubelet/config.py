@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fairway.base.addresses import Family, IPAddress, IPNetwork
 from fairway.kubelet.dns import ClusterDns
+from fairway.kubelet.images import MappedImage
 from fairway.plan.options import Mode
 
 
@@ -37,7 +38,7 @@ class KubeletConfig:
     pod_networks: of all nodes' pods, one a family; what they send out of them leaves under the node's address. Without
     one of its family: as it is.
     mode: what its rules for that are written with, as the agent's beside it. labels: beside the ones every node has.
-    dns: what pods resolve names with.
+    dns: what pods resolve names with. images: those that stand for software of the machine.
     """
 
     node_name: str
@@ -57,6 +58,7 @@ class KubeletConfig:
     taints: tuple[Taint, ...] = ()
     hidden: tuple[str, ...] = ()
     dns: ClusterDns = field(default_factory=ClusterDns)
+    images: tuple[MappedImage, ...] = ()
     port: int = 10250
     healthz_port: int = 10248
 

@@ -152,7 +152,7 @@ class Kubelet:
 
     def __init__(self, config: KubeletConfig, *, catalogue: Catalogue | None = None) -> None:
         self._config = config
-        self._catalogue = catalogue or lab_catalogue()
+        self._catalogue = catalogue or lab_catalogue(mapped=config.images)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

@@ -212,8 +212,9 @@ def _run(pod: PodSpec, record: PodRecord, containers: tuple[ContainerSpec, ...],
 def start_at(pod: PodSpec, container: ContainerSpec, record: ContainerRecord) -> float | None:
     """When a container that does not run may start: None for never (or not before its image is another)."""
     if isinstance(record.state, Waiting) and record.state.reason in IMAGE_REASONS:
-        changed = record.spec is None or record.spec.image != container.image
-        return 0.0 if changed else None
+        if record.spec is None or record.spec.image != container.image:
+            return 0.0
+        return record.retry_at or None
     finished = record.finished
     if finished is None:
         return record.retry_at

@@ -14,7 +14,7 @@ from typing import Protocol
 from fairway.api.types import Key, Object
 from fairway.base.addresses import IPAddress, IPInterface
 from fairway.base.errors import Refused, Retry
-from fairway.fabric.spawner import HostKind, HostRecord, HostSpec
+from fairway.fabric.spawner import ContainerRoot, HostKind, HostRecord, HostSpec
 from fairway.kubelet.cri import Stream
 from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
 from fairway.kubelet.dns import ClusterDns, hosts_file, node_hosts_file, resolv_conf
@@ -62,6 +62,7 @@ class Spawner(Protocol):
         controlling_tty: bool = False,
         hold_sigterm: bool = False,
         join: int = 0,
+        root: ContainerRoot | None = None,
     ) -> Process: ...
 
     async def kill(self, pid: int, signal: int, *, group: bool = False) -> None: ...
@@ -262,6 +263,8 @@ class Runtime:
             sources=sources,
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
+        if not argv:
+            raise StartError(f"failed to start container {container.name!r}: no command specified by image or pod")
         cwd = container.working_dir or image.workdir
         hold_sigterm = image.holds_sigterm(argv)
         try:
@@ -316,6 +319,7 @@ class Runtime:
                     new_pid_namespace=True,
                     controlling_tty=tty,
                     hold_sigterm=hold_sigterm,
+                    root=image.root,
                 )
         except BaseException:
             for pump in pumps:
@@ -344,7 +348,7 @@ class Runtime:
             env.setdefault("TERM", "xterm")
         return await self._spawner.spawn(
             sandbox.host,
-            container.image.resolved(tuple(argv)),
+            argv,
             env=env,
             cwd=container.cwd,
             stdin=stdin,

@@ -30,6 +30,9 @@ from fairway.watch.client import Client
 SANDBOX_RETRY_S = 1.0
 CONFIG_RETRY_S = 5.0
 """How long a container waits for a ConfigMap or Secret before it is looked for again."""
+PULL_AGAIN_S = 10.0
+"""Until a container whose image is not known waits for it (kubelet's imageBackOff begins so). There is nothing to pull:
+it waits for ever, or until its image is another."""
 CREATE_SANDBOX = CreateSandbox()
 SHUTDOWN_GRACE_S = 2.0
 """How long containers get when the kubelet itself is told to end."""
@@ -234,13 +237,33 @@ class PodWorker:
             self._event(EventType.WARNING, "InspectFailed", message, spec.name)
             waiting = Waiting(reason="InvalidImageName", message=message)
         else:
-            known = ", ".join(self._tools.catalogue.known)
-            message = f'Failed to pull image "{spec.image}": this lab has no registry; the images it knows are: {known}'
-            self._event(EventType.WARNING, "Failed", message, spec.name)
-            self._event(EventType.WARNING, "Failed", "Error: ErrImagePull", spec.name)
-            waiting = Waiting(reason="ErrImagePull", message=message)
+            self._wait_for_image(spec)
+            return None
         self._set(spec.name, lifecycle.container_waits(self.record.of(spec.name), spec, waiting))
         return None
+
+    def _wait_for_image(self, spec: ContainerSpec) -> None:
+        """ErrImagePull at first, ImagePullBackOff after a while, as a kubelet tells of an image that is nowhere."""
+        record, known = self.record.of(spec.name), ", ".join(self._tools.catalogue.known)
+        message = (
+            f'Failed to pull image "{spec.image}": this lab has no registry; map the image to a program or a folder '
+            f"of this machine (fairway up --image {spec.image}=PATH, or `images` in a lab file), or use one it knows: "
+            f"{known}"
+        )
+        tried = isinstance(record.state, Waiting) and record.state.reason == "ErrImagePull"
+        if tried and record.spec is not None and record.spec.image == spec.image:
+            self._event(EventType.NORMAL, "BackOff", f'Back-off pulling image "{spec.image}"', spec.name)
+            self._event(EventType.WARNING, "Failed", "Error: ImagePullBackOff", spec.name)
+            text = f'Back-off pulling image "{spec.image}": ErrImagePull: {message}'
+            self._set(
+                spec.name, lifecycle.container_waits(record, spec, Waiting(reason="ImagePullBackOff", message=text))
+            )
+            return
+        self._event(EventType.WARNING, "Failed", message, spec.name)
+        self._event(EventType.WARNING, "Failed", "Error: ErrImagePull", spec.name)
+        retry_at = self._tools.clock() + PULL_AGAIN_S
+        waiting = Waiting(reason="ErrImagePull", message=message)
+        self._set(spec.name, lifecycle.container_waits(record, spec, waiting, retry_at=retry_at))
 
     def _begin(self, container: Container, spec: ContainerSpec, sandbox: Sandbox) -> None:
         """Watch over a container that has just been started."""
