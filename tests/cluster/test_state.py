@@ -26,6 +26,8 @@ def test_a_lab_whose_first_process_lives_is_up() -> None:
     state.create()
     record = record_of(os.getpid(), process_start_time(os.getpid()))
     state.write_record(record)
+    for path in (state.socket, state.kubeconfig):
+        path.touch()
     assert state.record() == state.living() == record
     assert labs() == [record]
 
@@ -50,7 +52,7 @@ def test_a_damaged_record_is_refused_with_the_way_out() -> None:
     state = LabState.of("x")
     state.create()
     (state.folder / "lab.json").write_text("{")
-    with pytest.raises(Refused, match=r"lab.json is damaged .* take the lab down with: fairway down --name x"):
+    with pytest.raises(Refused, match=r"lab.json is damaged .* take it down with: fairway down --name x"):
         state.record()
 
 

@@ -83,6 +83,7 @@ def doctor(
 def _lab(name: str, flags: NodeFlags, percent: float) -> Diagnosis:
     state = LabState.of(name)
     record = state.living()
+    state.credentials()
     source = Source(kubeconfig=state.kubeconfig)
     nodes = [node.metadata.name for node in read_cluster(source).view.nodes]
     return examine(

@@ -15,6 +15,7 @@ def kubeconfig(name: str, output: str) -> None:
     """Print the path of a lab's kubeconfig: export KUBECONFIG=$(fairway kubeconfig)."""
     state = LabState.of(name)
     state.living()
+    state.credentials()  # nobody is sent to a file that cannot be used
     if output == "json":
         print_json({"name": name, "kubeconfig": str(state.kubeconfig)})
     else:

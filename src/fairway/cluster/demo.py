@@ -22,7 +22,6 @@ from fairway.cluster.walk.stage import Claim, KubectlLike, Shown, Stage
 from fairway.cluster.walk.standin import StandIn
 from fairway.cluster.walk.study import trace_a_call, walk_study
 from fairway.plan.options import Mode
-from fairway.watch.kubeconfig import load_kubeconfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,5 +107,5 @@ async def _kubectl(state: LabState, language: Language, say: Callable[[str], Non
         yield Kubectl(program, kubeconfig=state.kubeconfig, cache=state.folder / "kubectl-cache")
         return
     say(language.tell("there is no kubectl on PATH: the same requests are made without it"))
-    async with StandIn(load_kubeconfig(state.kubeconfig)) as stand_in:
+    async with StandIn(state.credentials()) as stand_in:
         yield stand_in

@@ -26,7 +26,6 @@ from fairway.fabric.init import end, start
 from fairway.fabric.namespaces import check_support
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
-from fairway.watch.kubeconfig import load_kubeconfig
 
 READY_LIMIT_S = 60.0
 """A lab takes a second or two; a machine that needs longer than this for it will not do."""
@@ -49,10 +48,7 @@ def bring_up(state: LabState, scenario: Scenario, *, report: Report, api_port: i
     lacks; interrupted or failed, nothing is left.
     """
     with state.locked():
-        if state.first_process():
-            raise Refused(
-                f"lab {state.name!r} is up already; use it, or take it down: fairway down --name {state.name}"
-            )
+        state.check_free()
         problems = check_support(ipv6=Family.IPV6 in scenario.families)
         if problems:
             raise problems[0]
@@ -79,6 +75,7 @@ def take_down(state: LabState) -> None:
         if first is None and not os.path.lexists(state.folder):
             state.living()
         if first is not None:
+            state.adopt()
             end(*first, patience_s=DOWN_LIMIT_S)
         state.remove()  # also what a lab that was killed left on disk
 
@@ -139,7 +136,7 @@ async def _until_ready(state: LabState, scenario: Scenario, first_process: int, 
         raise Refused(_why_not_up(state, "its first process has ended")) from None
     ended = asyncio.Event()
     try:
-        async with asyncio.timeout(READY_LIMIT_S) as limit, Client(load_kubeconfig(state.kubeconfig)) as client:
+        async with asyncio.timeout(READY_LIMIT_S) as limit, Client(state.credentials()) as client:
 
             def give_up() -> None:
                 loop.remove_reader(handle)

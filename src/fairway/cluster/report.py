@@ -16,7 +16,6 @@ from fairway.cluster.state import LabState
 from fairway.fabric.spawner import HostKind, HostRecord, ServiceRecord, list_hosts, list_services
 from fairway.plan.options import Mode
 from fairway.watch.client import Client
-from fairway.watch.kubeconfig import load_kubeconfig
 
 API_LIMIT_S = 5.0
 """An API server that does not answer within this is reported as one that does not."""
@@ -155,7 +154,7 @@ def _faults(state: LabState) -> tuple[Told, ...]:
 async def _nodes(state: LabState) -> list[MachineReport]:
     """As the API server tells. Raises Retry if it does not."""
     try:
-        async with asyncio.timeout(API_LIMIT_S), Client(load_kubeconfig(state.kubeconfig)) as client:
+        async with asyncio.timeout(API_LIMIT_S), Client(state.credentials()) as client:
             nodes = (await client.list(NODES))["items"]
             pods = (await client.list(PODS))["items"]
     except TimeoutError:

@@ -26,11 +26,16 @@ from fairway.base.errors import Refused
 from fairway.fabric.init import process_start_time
 from fairway.fabric.unixsocket import connect, peer_pid
 from fairway.plan.options import Mode
+from fairway.watch.kubeconfig import Credentials, load_kubeconfig
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 """A DNS label, at most 32 characters: it becomes part of host names, interface aliases and a socket's path."""
 
 _MARK = ".fairway-lab"
+
+FORMAT = 2
+"""Of lab.json and of what is said on a lab's sockets: another one with each change that other versions of fairway would
+misunderstand. The first had no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class LabRecord:
     that got the same pid is never taken for it. api: the API server's URL on the host's loopback. clients: the
     addresses of each client outside the cluster, by name. mode: what its nodes' rules are written with; modes: by
     node, where one has another. families: those its networks have, as the API names them, the primary one first.
-    images: by name, the paths of the machine's software that stands for them.
+    images: by name, the paths of the machine's software that stands for them. format: FORMAT of who wrote it.
     """
 
     name: str
@@ -54,10 +59,19 @@ class LabRecord:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     families: tuple[str, ...] = (Family.IPV4.api_name,)
     images: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
 
     def mode_of(self, node: str) -> Mode:
         """What the rules of a node are written with."""
         return self.modes.get(node, self.mode)
+
+
+class _Stamp(msgspec.Struct, frozen=True):
+    """What a record says in every format."""
+
+    pid: int
+    start_time: int
+    format: int = 1
 
 
 def state_root() -> Path:
@@ -171,23 +185,52 @@ class LabState:
             temporary.rename(self.folder / "lab.json")
 
     def record(self) -> LabRecord | None:
-        """The lab that is up under this name, None if none is. Raises Refused if its record cannot be read."""
+        """The lab that is up under this name, None if none is.
+
+        Raises Refused, with the way out, if its record cannot be read or is another version's.
+        """
         file = self.folder / "lab.json"
         try:
-            record = msgspec.json.decode(file.read_bytes(), type=LabRecord)
+            text = file.read_bytes()
+            stamp = msgspec.json.decode(text, type=_Stamp)
+            if stamp.format != FORMAT:
+                raise Refused(
+                    f"lab {self.name!r} is of another version of fairway (format {stamp.format} in {file}, this one's "
+                    f"is {FORMAT}): {self._way_out}"
+                )
+            record = msgspec.json.decode(text, type=LabRecord)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Refused(
-                f"{file} is damaged ({error}): take the lab down with: fairway down --name {self.name}"
-            ) from (error)
+            raise Refused(f"{file} is damaged ({error}): {self._way_out}") from error
         except IsADirectoryError:
-            raise Refused(
-                f"{file} is a folder, no file: take the lab down with: fairway down --name {self.name}"
-            ) from None
+            raise Refused(f"{file} is a folder, no file: {self._way_out}") from None
         except OSError as error:
             raise Refused(f"{file}: {error.strerror}; FAIRWAY_STATE_DIR names another folder for labs") from error
         return record if _is_running(record) else None
+
+    @property
+    def _way_out(self) -> str:
+        return f"take it down with: fairway down --name {self.name}"
+
+    def credentials(self) -> Credentials:
+        """Those of the lab's kubeconfig. Raises Refused, with the way out, where it is missing or damaged."""
+        try:
+            return load_kubeconfig(self.kubeconfig)
+        except Refused as error:
+            raise Refused(f"lab {self.name!r} has no kubeconfig that can be used ({error}): {self._way_out}") from error
+
+    def check_free(self) -> None:
+        """Raises Refused, with the way out, if a lab is up under this name, or one was that cannot be told any more."""
+        if self.record():
+            raise Refused(f"lab {self.name!r} is up already; use it, or {self._way_out}")
+        if self.first_process():
+            raise Refused(self._lost("lab.json"))
+
+    def adopt(self) -> None:
+        """Mark the folder as a lab's, as the process that answers in it shows, so that it can be removed."""
+        with _on_disk(self.root):
+            (self.folder / _MARK).touch()
 
     def first_process(self) -> tuple[int, int] | None:
         """Pid and start time of the first process that runs, None if none does.
@@ -195,9 +238,10 @@ class LabState:
         Where the record is lost or damaged, the process that answers at the lab's socket is asked for.
         """
         try:
-            if record := self.record():
-                return record.pid, record.start_time
-        except Refused:
+            stamp = msgspec.json.decode((self.folder / "lab.json").read_bytes(), type=_Stamp)
+            if _is_running(stamp):
+                return stamp.pid, stamp.start_time
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             pass
         try:
             with connect(self.socket) as connection:
@@ -207,19 +251,25 @@ class LabState:
             return None
 
     def living(self) -> LabRecord:
-        """As `record`; raises Refused, naming the labs there are, if none is up under this name."""
+        """As `record`; raises Refused, naming the labs there are, if none is up under this name.
+
+        Also, with the way out, if a file that its use takes is lost.
+        """
         if record := self.record():
+            for path in (self.socket, self.kubeconfig):
+                if not path.exists():
+                    raise Refused(self._lost(path.name))
             return record
         if self.first_process():
-            raise Refused(
-                f"lab {self.name!r} runs, but its {self.folder}/lab.json is lost: "
-                f"take it down with: fairway down --name {self.name}"
-            )
+            raise Refused(self._lost("lab.json"))
         others = [other.name for other in labs()]
         known = (
             f"labs that are up: {', '.join(others)}" if others else f"bring it up with: fairway up --name {self.name}"
         )
         raise Refused(f"there is no lab {self.name!r}; {known}")
+
+    def _lost(self, name: str) -> str:
+        return f"lab {self.name!r} runs, but its {self.folder / name} is lost: {self._way_out}"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -264,7 +314,7 @@ def _on_disk(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_running(record: LabRecord) -> bool:
+def _is_running(record: LabRecord | _Stamp) -> bool:
     try:
         return process_start_time(record.pid) == record.start_time
     except ProcessLookupError:

@@ -31,7 +31,6 @@ from fairway.cluster.noderules import own_program, rules_programs
 from fairway.cluster.state import LabState
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
-from fairway.watch.kubeconfig import load_kubeconfig
 
 LIMITS_S = {
     "up": 3.0,
@@ -128,7 +127,7 @@ def _bench_demo(runs: int, say: Callable[[str], None]) -> Figure:
 
 
 async def _bench_in_lab(state: LabState, runs: int, say: Callable[[str], None]) -> list[Figure]:
-    async with Client(load_kubeconfig(state.kubeconfig)) as client, LabHosts.connect(state) as hosts:
+    async with Client(state.credentials()) as client, LabHosts.connect(state) as hosts:
         async with _followed_pods(client) as pods:
             ready = []
             for run in range(runs):
