@@ -1,8 +1,8 @@
-"""netexec of the image agnhost: HTTP and UDP servers that tell who they are, who asks, and call others.
+"""agnhost netexec and serve-hostname: servers that tell who they are, who asks, and call others.
 
-HTTP: `/`, `/clientip`, `/dial`, `/echo`, `/exit`, `/header`, `/healthz`, `/hostname`, `/hostName`, `/readyz`,
-`/redirect`, `/shell` and `/shutdown`. UDP: `hostname`, `echo TEXT`, `clientip`, `serverport`. It has neither `/upload`,
-TLS nor SCTP. What each takes and answers is as in kubernetes `test/images/agnhost/netexec/netexec.go`.
+HTTP and HTTPS: `/`, `/clientip`, `/dial`, `/echo`, `/exit`, `/header`, `/healthz`, `/hostname`, `/hostName`, `/readyz`,
+`/redirect`, `/shell` and `/shutdown`; UDP and SCTP: `hostname`, `echo TEXT`, `clientip`, `serverport`. It has no
+`/upload`. What each takes and answers is as in kubernetes `test/images/agnhost/netexec/netexec.go`.
 """
 
 from __future__ import annotations
@@ -14,31 +14,46 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 from fairway.kubelet.programs.echo import write_line
-from fairway.kubelet.programs.threaded import Exchange, Service
+from fairway.kubelet.programs.flags import (
+    GO_SIGNALLED,
+    UsageError,
+    catch_end,
+    no_arguments,
+    parse_flags,
+    port_of,
+    wait_for_end,
+)
+from fairway.kubelet.programs.raw import MAX_DATAGRAM, sctp_socket, serve_sctp, serve_tcp, serve_udp
+from fairway.kubelet.programs.threaded import Exchange, Service, tls_context
 from fairway.kubelet.programs.whoami import duration_s
 
 DIAL_TIMEOUT_S = 5.0
 """For each try of `/dial`."""
 MAX_TRIES = 1000
-MAX_DATAGRAM = 65507
 SHELLS = ("/bin/sh", "-c")
 
 
 def dial(query: Mapping[str, str]) -> tuple[str, int]:
     """Call somebody so often and tell what they said, as JSON {"responses", "errors"}; with a status."""
-    protocol, host, port = query.get("protocol", ""), query.get("host", ""), query.get("port", "")
-    request = query.get("request") or query.get("dialCommand") or "hostName"
-    tries = query.get("tries") or "1"
-    if protocol not in _DIALERS:
-        return f"unsupported protocol. {protocol}\n", 400
+    protocol, host, port = (query.get("protocol") or "http").lower(), query.get("host", ""), query.get("port", "")
+    request, tries = query.get("request") or query.get("dialCommand") or "", query.get("tries") or "1"
     if not tries.isdecimal() or int(tries) > MAX_TRIES:
         return f"tries parameter is invalid. want a number up to {MAX_TRIES}, not {tries!r}\n", 400
+    if not request:
+        return "request parameter not specified.\n", 400
+    if protocol not in _DIALERS:
+        return f"unsupported protocol. {protocol}\n", 400
     if not host or not port.isdecimal() or int(port) > 65535:
         return f"host and/or port param are invalid. {host}:{port}\n", 400
+    try:
+        socket.getaddrinfo(host, int(port))
+    except (OSError, UnicodeError) as error:
+        return f"host and/or port param are invalid. {host}: {error}\n", 400
     responses, errors = [], []
     for _ in range(int(tries)):
         try:
@@ -69,7 +84,16 @@ def _dial_udp(host: str, port: int, request: str) -> str:
         return client.recv(MAX_DATAGRAM).decode("utf-8", "replace")
 
 
-_DIALERS: dict[str, Callable[[str, int, str], str]] = {"http": _dial_http, "udp": _dial_udp}
+def _dial_sctp(host: str, port: int, request: str) -> str:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with sctp_socket(family) as client:
+        client.settimeout(DIAL_TIMEOUT_S)
+        client.connect(address)
+        client.sendall(request.encode())
+        return client.recv(MAX_DATAGRAM).decode("utf-8", "replace")
+
+
+_DIALERS: dict[str, Callable[[str, int, str], str]] = {"http": _dial_http, "udp": _dial_udp, "sctp": _dial_sctp}
 
 
 def run_shell(command: str) -> str:
@@ -80,24 +104,35 @@ def run_shell(command: str) -> str:
     return json.dumps({**({"output": output} if output else {}), **failed}, separators=(",", ":"), ensure_ascii=False)
 
 
-def handle(exchange: Exchange) -> None:
-    """Answer one HTTP request."""
-    path, _, text = exchange.path.partition("?")
+def handle(exchange: Exchange, target: str, *, ends: threading.Event, ready: threading.Event) -> None:
+    """Answer one HTTP request as one of `target`.
+
+    ends: set once the program is told to end. ready: set once its UDP or SCTP server answers.
+    """
+    path, _, text = target.partition("?")
     query = dict(reversed(parse_qsl(text, keep_blank_values=True)))  # of a repeated one the first, as in Go
     write_line(f"{exchange.command} {path}")
     match path:
         case "/clientip":
             exchange.answer(exchange.client)
         case "/header":
-            exchange.answer(exchange.headers.get(query.get("key", ""), ""))
+            exchange.answer(_header(exchange, query.get("key", "")))
         case "/dial":
             exchange.answer(*dial(query))
+        case "/echo" | "/redirect" if query.get("code") and not query["code"].isdecimal():
+            exchange.answer(f"argument 'code' must be an integer or empty, got \"{query['code']}\"\n")
         case "/echo":
             exchange.answer(query.get("msg", ""), _status(query.get("code", ""), 200))
         case "/exit":
             _exit(exchange, query)
-        case "/healthz" | "/readyz":
+        case "/readyz" if ends.is_set():
+            exchange.answer("shutting down", 503)
+        case "/healthz" | "/readyz" if not ready.is_set():
+            exchange.answer("", 412)
+        case "/healthz":
             exchange.answer("")
+        case "/readyz":
+            exchange.answer("ok")
         case "/hostname" | "/hostName":
             exchange.answer(socket.gethostname())
         case "/redirect":
@@ -111,6 +146,14 @@ def handle(exchange: Exchange) -> None:
             exchange.answer(f"NOW: {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
         case _:
             exchange.answer("404 page not found\n", 404)
+
+
+def _header(exchange: Exchange, key: str) -> str:
+    """One header's value, or without a key all of them as JSON, a list each."""
+    if key:
+        return str(exchange.headers.get(key, ""))
+    names = dict.fromkeys(name.title() for name in exchange.headers if name.lower() != "host")
+    return json.dumps({name: exchange.headers.get_all(name) for name in sorted(names)}, separators=(",", ":"))
 
 
 def _status(text: str, default: int) -> int:
@@ -142,37 +185,76 @@ def reply_to(datagram: bytes, client: str, port: int) -> bytes | None:
     return str(port).encode() if text == "serverport" else None
 
 
-Replier = Callable[[bytes, str, int], bytes | None]
+def _reply_to_stream(connection: socket.socket, client: str) -> bytes | None:
+    """The same over a connection, which is closed after the answer."""
+    return reply_to(connection.recv(MAX_DATAGRAM), client, connection.getsockname()[1])
 
 
-def serve_udp_with(reply_to: Replier, address: str, port: int) -> None:
-    """Answer datagrams in a thread of its own; address "" for all. Raises OSError when the port is taken."""
-    dual = not address and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual or ":" in address else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_DGRAM)
-    if dual:
-        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    server.bind((address, port))
-
-    def answer() -> None:
-        while True:
-            try:
-                datagram, peer = server.recvfrom(MAX_DATAGRAM)
-                host = peer[0].removeprefix("::ffff:") if "." in peer[0] else peer[0]
-                client = f"[{host}]:{peer[1]}" if ":" in host else f"{host}:{peer[1]}"
-                if (reply := reply_to(datagram, client, port)) is not None:
-                    server.sendto(reply, peer)
-            except OSError:  # an ICMP error of an earlier answer, or a client that cannot be reached
-                pass
-
-    threading.Thread(target=answer, daemon=True).start()
-
-
-def begin(http_port: int, udp_port: int, udp_addresses: list[str]) -> None:
-    """Start both servers. Raises OSError when a port is taken."""
-    Service(http_port, handle).begin()
-    write_line(f"Started HTTP server on port {http_port}")
+def run_netexec(arguments: Sequence[str]) -> int:
+    """Until SIGTERM, and as long after it as it is told."""
+    known = {
+        "http-port": "8080",
+        "udp-port": "8081",
+        "sctp-port": "-1",
+        "udp-listen-addresses": "",
+        "delay-shutdown": "0",
+        "tls-cert-file": "",
+        "tls-private-key-file": "",
+        "http-override": "",
+    }
+    flags, rest = parse_flags(arguments, known)
+    no_arguments(rest)
+    if not flags["delay-shutdown"].isdecimal():
+        raise UsageError(f'invalid argument "{flags["delay-shutdown"]}" for "--delay-shutdown" flag: want seconds')
+    http_port, udp_port, sctp_port = (port_of(flags, f"{name}-port", least=-1) for name in ("http", "udp", "sctp"))
+    addresses = _addresses(flags["udp-listen-addresses"])
+    certificate = flags["tls-cert-file"]
+    tls = tls_context(certificate, flags["tls-private-key-file"]) if certificate else None
+    ends, ready = catch_end(), threading.Event()
+    override = flags["http-override"]
+    Service(
+        http_port, lambda exchange: handle(exchange, override or exchange.path, ends=ends, ready=ready), tls=tls
+    ).begin()
+    write_line(f"Started HTTP{'S' if tls else ''} server on port {http_port}")
+    if sctp_port >= 0:
+        serve_sctp(sctp_port, _reply_to_stream)
+        ready.set()
+        write_line(f"Started SCTP server on port {sctp_port}")
     if udp_port >= 0:
-        for address in udp_addresses or [""]:
-            serve_udp_with(reply_to, address, udp_port)
+        for address in addresses:
+            serve_udp(address, udp_port, reply_to)
+        ready.set()
         write_line(f"Started UDP server on port {udp_port}")
+    return wait_for_end(ends, float(flags["delay-shutdown"]), 0)
+
+
+def _addresses(text: str) -> list[str]:
+    """Of a list with commas, each once; "" for all. Raises UsageError for what is none."""
+    try:
+        return sorted({str(ip_address(address.strip())) for address in text.split(",")}) if text else [""]
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "--udp-listen-addresses" flag: {error}') from None
+
+
+def run_serve_hostname(arguments: Sequence[str]) -> int:
+    """Until SIGTERM, with the name of this host over one or more protocols."""
+    known = {"port": "9376", "http": "true", "tcp": "false", "udp": "false", "close": "false"}
+    flags, rest = parse_flags(arguments, known)
+    no_arguments(rest)
+    http, tcp, udp = (flags[name] == "true" for name in ("http", "tcp", "udp"))
+    if http and (tcp or udp):
+        raise UsageError("cannot serve TCP or UDP and HTTP at the same time: add --http=false")
+    port, ends, name = port_of(flags, "port"), catch_end(), socket.gethostname()
+    if udp:
+        serve_udp("", port, lambda *_: name.encode())
+    if tcp:
+        serve_tcp(port, lambda *_: name.encode())
+    if http:
+        Service(port, lambda exchange: _say_name(exchange, name, close=flags["close"] == "true")).begin()
+    write_line(f"Serving on port {port}.")
+    return wait_for_end(ends, 0, GO_SIGNALLED)
+
+
+def _say_name(exchange: Exchange, name: str, *, close: bool) -> None:
+    exchange.close_connection = close or exchange.close_connection
+    exchange.answer(name)

@@ -6,7 +6,10 @@ import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl import SSLContext  # loaded only where it is used: most programs speak plain HTTP
 
 from fairway.kubelet.programs.httpd import BACKLOG, MAX_CONNECTIONS, REQUEST_TIMEOUT_S
 
@@ -68,8 +71,10 @@ class Service(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, port: int, handler: Callable[[Exchange], None]) -> None:
+    def __init__(self, port: int, handler: Callable[[Exchange], None], *, tls: SSLContext | None = None) -> None:
+        """tls: for HTTPS."""
         self.handler = handler
+        self._tls = tls
         self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
         dual = socket.has_dualstack_ipv6()
         self.address_family = socket.AF_INET6 if dual else socket.AF_INET
@@ -94,9 +99,30 @@ class Service(ThreadingHTTPServer):
         finally:
             self._room.release()
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the client's own thread, where a slow handshake keeps nobody waiting."""
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(REQUEST_TIMEOUT_S)
+        with self._tls.wrap_socket(request, server_side=True) as secure:
+            super().finish_request(secure, client_address)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is no news."""
 
     def begin(self) -> None:
         """Serve in a thread of its own."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def tls_context(certificate: str, key: str) -> SSLContext:
+    """A server's certificate and key, PEM files. Raises OSError, naming them, for what is none."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except OSError as error:  # SSLError is one
+        raise OSError(f"TLS certificate {certificate}, key {key or certificate}: {error.strerror or error}") from error
+    return context
