@@ -218,6 +218,24 @@ def test_another_image_starts_at_once_and_backs_off_afresh() -> None:
     assert (started.restart_count, started.backoff) == (1, Backoff(delay_s=10.0, updated_at=NOW))
 
 
+@pytest.mark.parametrize(
+    ("reason", "image", "retry_at", "due"),
+    [
+        ("ErrImagePull", "busybox", NOW + 10, NOW + 10),
+        ("ImagePullBackOff", "busybox", 0.0, None),
+        ("InvalidImageName", "busybox", 0.0, None),
+        ("ImagePullBackOff", "alpine", 0.0, 0.0),
+        ("ErrImagePull", "alpine", NOW + 10, 0.0),
+    ],
+)
+def test_an_image_that_is_not_known_is_waited_for(reason: str, image: str, retry_at: float, due: float | None) -> None:
+    """It is told to wait once, and then for ever, unless the container's image is another by then."""
+    pod = pod_spec(container(image="busybox"))
+    waiting = container_waits(ContainerRecord(), pod.containers[0], Waiting(reason=reason), retry_at=retry_at)
+
+    assert start_at(pod, replace(pod.containers[0], image=image), waiting) == due
+
+
 def test_a_start_while_waiting_for_an_image_keeps_the_last_end() -> None:
     spec = pod_spec().containers[0]
     waiting = container_waits(ended(1), spec, Waiting(reason="ErrImagePull"))

@@ -119,9 +119,6 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"hostPID": True}, "spec.hostPID"),
-        ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
-        ({"activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v"}]}, "spec.volumes[0] (emptyDir)"),
         ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "spec.volumes[0] (secret)"),
@@ -139,7 +136,6 @@ def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named:
             {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]},
             "spec.containers[0].env[0].valueFrom.resourceFieldRef",
         ),
-        ({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 3}}, "spec.containers[0].livenessProbe (grpc)"),
     ],
 )
 def test_what_the_lab_lacks_of_a_container_is_named_too(fields: dict[str, Any], named: str) -> None:
@@ -153,16 +149,61 @@ def test_the_service_accounts_token_is_left_out_in_silence() -> None:
     assert pod_spec(volumes=[token]).unsupported == ()
 
 
-def test_what_has_no_effect_is_named_but_no_obstacle() -> None:
-    web = container(resources={"limits": {"cpu": "1"}}, securityContext={"runAsUser": 1})
-    spec = pod_spec(web, securityContext={"fsGroup": 1})
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"hostPID": True}, ("spec.hostPID",)),
+        ({"hostPID": False, "hostIPC": True}, ("spec.hostIPC",)),
+        ({"hostUsers": False}, ("spec.hostUsers",)),
+        ({"hostUsers": True}, ()),
+        ({"shareProcessNamespace": True}, ("spec.shareProcessNamespace",)),
+        ({"activeDeadlineSeconds": 5}, ("spec.activeDeadlineSeconds",)),
+        ({"runtimeClassName": "gvisor"}, ("spec.runtimeClassName",)),
+        ({"ephemeralContainers": [{"name": "debug"}]}, ("spec.ephemeralContainers",)),
+        ({"securityContext": {}}, ()),
+        (
+            {"securityContext": {"fsGroup": 0, "sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}},
+            ("spec.securityContext.fsGroup", "spec.securityContext.sysctls"),
+        ),
+    ],
+)
+def test_what_has_no_effect_is_named_but_no_obstacle(fields: dict[str, Any], named: tuple[str, ...]) -> None:
+    spec = pod_spec(**fields)
 
-    assert spec.unsupported == ()
-    assert spec.unenforced == (
-        "spec.securityContext",
-        "spec.containers[0].securityContext",
-        "spec.containers[0].resources.limits",
-    )
+    assert (spec.unsupported, spec.unenforced) == ((), named)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}}, ("resources.limits",)),
+        ({"lifecycle": {"stopSignal": "SIGUSR1"}}, ("lifecycle.stopSignal",)),
+        ({"terminationMessagePolicy": "FallbackToLogsOnError"}, ("terminationMessagePolicy",)),
+        ({"terminationMessagePolicy": "File", "terminationMessagePath": "/dev/termination-log"}, ()),
+        ({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 3}}, ("livenessProbe (grpc)",)),
+        (
+            {"securityContext": {"runAsUser": 1, "runAsNonRoot": True}},
+            ("securityContext.runAsUser", "securityContext.runAsNonRoot"),
+        ),
+        ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, ()),
+        (
+            {"securityContext": {"capabilities": {"add": ["NET_RAW"], "drop": ["ALL"]}}},
+            ("securityContext.capabilities.drop",),
+        ),
+        ({"securityContext": {"allowPrivilegeEscalation": False}}, ("securityContext.allowPrivilegeEscalation",)),
+        (
+            {"securityContext": {"privileged": True, "runAsUser": 0, "readOnlyRootFilesystem": True}},
+            (),
+        ),
+        ({"securityContext": {"privileged": False, "seccompProfile": None}}, ()),
+    ],
+)
+def test_what_has_no_effect_in_a_container_is_named_too(fields: dict[str, Any], named: tuple[str, ...]) -> None:
+    """Every pod is root in the lab, as a privileged one would be, and cannot write the machine's files."""
+    spec = pod_spec(container(**fields))
+
+    assert (spec.unsupported, spec.unenforced) == ((), tuple(f"spec.containers[0].{name}" for name in named))
+    assert spec.containers[0].probes == {}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from fairway.controllers.objects import (
     owners,
     uid,
 )
+from fairway.controllers.wiring_lacking import LACKING
 from fairway.controllers.wiring_namespaces import SERVICE_ACCOUNT, root_ca_publisher
 from fairway.controllers.wiring_nodes import NODE_LIFECYCLE
 from fairway.controllers.wiring_services import ENDPOINT, ENDPOINT_SLICE, ENDPOINT_SLICE_MIRRORING, load_balancer
@@ -54,6 +55,7 @@ def all_controllers(pools: Sequence[AddressPool], *, root_ca: str) -> tuple[Cont
         load_balancer(pools),
         SERVICE_ACCOUNT,
         *((root_ca_publisher(root_ca),) if root_ca else ()),
+        LACKING,
         GARBAGE_COLLECTOR,
     )
 

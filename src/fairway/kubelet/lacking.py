@@ -1,4 +1,7 @@
-"""What a pod asks for and the lab lacks: said of the pod in an event, so that nobody has to guess."""
+"""What a pod asks for and the lab lacks: said of the pod in an event, so that nobody has to guess.
+
+What a pod can do without it runs without; only what it would miss at once, such as a volume, keeps it from starting.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from typing import Any
 
 HANDLERS = ("httpGet", "tcpSocket", "exec")
 """Of a probe."""
-_UNSUPPORTED_FLAGS = ("hostPID", "hostIPC", "shareProcessNamespace", "setHostnameAsFQDN")
-_UNSUPPORTED_FIELDS = ("activeDeadlineSeconds", "runtimeClassName", "ephemeralContainers", "resourceClaims")
 _VALUE_SOURCES = ("fieldRef", "configMapKeyRef", "secretKeyRef")
 _TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
 """The volume that the ServiceAccount admission plugin adds to every pod; it is left out, not refused."""
@@ -16,8 +17,7 @@ _TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
 
 def unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
     """What of a pod's spec the lab does not offer, as one clause each that names the field."""
-    found = [f"spec.{name}" for name in _UNSUPPORTED_FLAGS if spec.get(name)]
-    found += [f"spec.{name}" for name in _UNSUPPORTED_FIELDS if spec.get(name)]
+    found: list[str] = []
     for index, volume in enumerate(spec.get("volumes") or ()):
         if not volume["name"].startswith(_TOKEN_VOLUME_PREFIX):
             kind = next((name for name in volume if name != "name"), "emptyDir")
@@ -37,6 +37,55 @@ def _unsupported_in_container(container: Mapping[str, Any], path: str, *, host_n
     for index, variable in enumerate(container.get("env") or ()):
         source = variable.get("valueFrom") or {}
         found += [f"{path}.env[{index}].valueFrom.{name}" for name in source if name not in _VALUE_SOURCES]
+    return found
+
+
+_IGNORED = (
+    "activeDeadlineSeconds",
+    "ephemeralContainers",
+    "hostIPC",
+    "hostPID",
+    "resourceClaims",
+    "resources",
+    "runtimeClassName",
+    "setHostnameAsFQDN",
+    "shareProcessNamespace",
+)
+"""Fields of a pod's spec that change nothing here."""
+
+_AS_IT_IS: Mapping[str, Sequence[Any]] = {
+    "allowPrivilegeEscalation": (True,),
+    "privileged": (True, False),
+    "procMount": ("Default",),
+    "readOnlyRootFilesystem": (True,),
+    "runAsGroup": (0,),
+    "runAsNonRoot": (False,),
+    "runAsUser": (0,),
+}
+"""Of a security context, what every pod has without asking: it is root in the lab, and cannot write the machine's
+files. privileged false is what most say who do not care."""
+
+
+def unenforced(spec: Mapping[str, Any]) -> Sequence[str]:
+    """What of a pod's spec has no effect in the lab, as one clause each that names the field."""
+    found = [f"spec.{name}" for name in _IGNORED if spec.get(name)]
+    if spec.get("hostUsers") is False:
+        found.append("spec.hostUsers")
+    found += _unenforced_security(spec.get("securityContext") or {}, "spec")
+    for field_name in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(field_name) or ()):
+            found += _unenforced_in_container(container, f"spec.{field_name}[{index}]")
+    return found
+
+
+def _unenforced_in_container(container: Mapping[str, Any], path: str) -> list[str]:
+    found = _unenforced_security(container.get("securityContext") or {}, path)
+    if (container.get("resources") or {}).get("limits"):
+        found.append(f"{path}.resources.limits")
+    if (container.get("lifecycle") or {}).get("stopSignal"):
+        found.append(f"{path}.lifecycle.stopSignal")
+    if container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+        found.append(f"{path}.terminationMessagePolicy")
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         if container.get(name) and not any(container[name].get(handler) for handler in HANDLERS):
             kind = next((key for key in container[name] if not key.endswith(("Seconds", "Threshold"))), "no handler")
@@ -44,14 +93,12 @@ def _unsupported_in_container(container: Mapping[str, Any], path: str, *, host_n
     return found
 
 
-def unenforced(spec: Mapping[str, Any]) -> Sequence[str]:
-    """What of a pod's spec has no effect in the lab, as one clause each that names the field."""
-    found = ["spec.securityContext"] if spec.get("securityContext") else []
-    for field_name in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(field_name) or ()):
-            path = f"spec.{field_name}[{index}]"
-            if container.get("securityContext"):
-                found.append(f"{path}.securityContext")
-            if (container.get("resources") or {}).get("limits"):
-                found.append(f"{path}.resources.limits")
+def _unenforced_security(context: Mapping[str, Any], path: str) -> list[str]:
+    """Each field of a security context that asks for something else than what is."""
+    found = []
+    for name, value in context.items():
+        if name == "capabilities":
+            found += [f"{path}.securityContext.capabilities.drop"] if value.get("drop") else []
+        elif value is not None and value not in _AS_IT_IS.get(name, ()):
+            found.append(f"{path}.securityContext.{name}")
     return found
