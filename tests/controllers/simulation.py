@@ -34,7 +34,7 @@ from fairway.controllers.names import ALPHABET
 from fairway.controllers.queue import WorkQueue
 from fairway.controllers.wiring import all_controllers
 from fairway.controllers.writer import WriteError, Writer
-from fairway.controllers.writes import Record
+from fairway.controllers.writes import Recheck, Record
 from fairway.watch.client import WatchEvent, WatchEventType
 from tests.controllers.objects import NOW, node
 
@@ -137,7 +137,7 @@ class FakeApi:
         *,
         propagation: str | None = None,
         uid: str | None = None,
-        **_: Any,
+        grace_period_s: int | None = None,
     ) -> Object:
         key = Key(namespace if resource.namespaced else "", name)
         self._check("delete", resource, {})
@@ -149,7 +149,7 @@ class FakeApi:
         finalizers = after["metadata"].setdefault("finalizers", [])
         if finalizer and finalizer not in finalizers:
             finalizers.append(finalizer)
-        graceful = resource == PODS and before["spec"].get("nodeName")
+        graceful = resource == PODS and before["spec"].get("nodeName") and grace_period_s != 0
         if finalizers or graceful:
             after["metadata"].setdefault("deletionTimestamp", self._time())
             return self._replace(resource, before, after)
@@ -271,6 +271,7 @@ class _Worker:
         self.controller = controller
         self.queue: WorkQueue[Hashable] = WorkQueue()
         self.failures: dict[Hashable, tuple[str, str]] = {}
+        self.waiting: dict[Hashable, datetime] = {}
         self._simulation = simulation
         self._writer = Writer(
             simulation.api,
@@ -284,10 +285,14 @@ class _Worker:
         key = self.queue.get(clock.seconds)
         if key is None:
             return
-        attempt = Attempt(now=clock.now(), random=self._simulation.random, failure=self.failures.get(key))
+        since = self.waiting.setdefault(key, clock.now())
+        failure = self.failures.get(key)
+        attempt = Attempt(now=clock.now(), random=self._simulation.random, since=since, failure=failure)
         try:
             writes = self.controller.reconcile(key, self._simulation.caches, attempt)
             await self._writer.perform(writes, lambda after_s: self.queue.add_at(key, clock.seconds + after_s))
+            if not any(isinstance(write, Recheck) for write in writes):
+                self.waiting.pop(key, None)
         except WriteError as error:
             if error.failure:
                 self.failures[key] = (error.failure.reason, error.failure.message)

@@ -142,6 +142,7 @@ def test_a_pod_without_a_node_yet_counts_for_the_one_it_is_meant_for() -> None:
     waiting = {**create.body, "status": {"phase": "Pending"}}
     waiting["metadata"] = {**waiting["metadata"], "uid": "u"}
     assert created(done(DS, waiting, nodes=[node("a")])) == []
+    assert deleted(done(DS, waiting, nodes=[node("b")])) == [waiting["metadata"]["name"]], "its node is gone"
 
 
 def test_the_status_counts() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fairway.api.resources import NODES, PODS
+from fairway.api.types import Key
 from fairway.controllers.node_lifecycle import NodeView, reconcile
 from fairway.controllers.objects import format_micro_time
 from fairway.controllers.writes import Delete, EventType, Recheck, Record, Update, Write
@@ -134,6 +135,19 @@ ADDED = "2025-06-01T11:59:00Z"
 """A minute ago."""
 
 
+def disrupted(before: Json) -> Json:
+    told = {
+        "type": "DisruptionTarget",
+        "lastProbeTime": None,
+        "lastTransitionTime": NOW_TEXT,
+        "status": "True",
+        "reason": "DeletionByTaintManager",
+        "message": "Taint manager: deleting due to NoExecute taint",
+    }
+    status = before["status"]
+    return {**before, "status": {**status, "conditions": [*status["conditions"], told]}}
+
+
 @pytest.mark.parametrize(
     ("spec", "leaves_in_s"),
     [
@@ -156,9 +170,22 @@ def test_a_pod_leaves_when_its_toleration_has_run_out(spec: Json, leaves_in_s: i
         assert writes == [Recheck(after_s=leaves_in_s)]
     else:
         assert writes == [
-            Delete(resource=PODS, key=writes[0].key, uid="uid-a"),  # type: ignore[union-attr]
+            Update(resource=PODS, body=disrupted(staying), subresource="status"),
+            Delete(resource=PODS, key=Key("default", "a"), uid="uid-a"),
             Record(regarding=staying, reason="TaintManagerEviction", message="Marking for deletion Pod default/a"),
         ]
+
+
+def test_one_object_is_changed_once_at_a_time() -> None:
+    leaving = pod("a", node="n", ready=True)
+    [update, _] = judged(lost(), 60.0, leaving)
+    assert isinstance(update, Update)
+    assert update.body["status"]["conditions"][0]["status"] == "False", "not Ready first, evicted when that is seen"
+
+
+def test_the_reason_of_an_eviction_is_told_once() -> None:
+    [delete, _] = judged(lost(), 60.0, disrupted(pod("a", node="n")))
+    assert isinstance(delete, Delete)
 
 
 @pytest.mark.parametrize("fields", [{"terminating": True}, {"phase": "Succeeded"}])
@@ -167,6 +194,6 @@ def test_pods_that_go_anyway_are_not_made_to(fields: Json) -> None:
 
 
 def test_a_taint_of_somebody_elses_makes_pods_leave_a_ready_node_too() -> None:
-    [delete, _, later] = judged(node("n", taints=[OWN]), 0.0, pod("a", node="n", ready=True))
+    [_, delete, _, later] = judged(node("n", taints=[OWN]), 0.0, pod("a", node="n", ready=True))
     assert isinstance(delete, Delete)
     assert later == Recheck(after_s=4.5)

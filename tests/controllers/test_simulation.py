@@ -271,6 +271,35 @@ async def test_pods_on_a_node_that_does_not_exist_hold_nothing_up() -> None:
     assert len(ready) == 3
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_pods_of_a_node_that_is_gone_are_deleted_after_its_quarantine(seed: int) -> None:
+    simulation = Simulation(seed)
+    simulation.apply(deployment())
+    await simulation.settle()
+    simulation.api.remove(NODES, Key("", "worker"))
+    [orphan] = [pod for pod in simulation.ready() if pod["spec"]["nodeName"] == "worker"]
+    await simulation.settle(until=39)
+    assert simulation.the(PODS, orphan["metadata"]["name"]) == orphan
+    await simulation.settle(until=41)
+    assert Key("default", orphan["metadata"]["name"]) not in simulation.api[PODS]
+    assert Counter(pod["spec"]["nodeName"] for pod in simulation.ready()).keys() == {"worker2", "worker3"}
+    assert len(simulation.ready()) == 3
+
+
+async def test_a_node_that_comes_back_in_time_keeps_its_pods() -> None:
+    simulation = Simulation()
+    simulation.apply(deployment())
+    await simulation.settle()
+    gone = simulation.api[NODES][Key("", "worker")]
+    before = {pod["metadata"]["uid"] for pod in simulation.ready()}
+    for _ in range(3):
+        simulation.api.remove(NODES, Key("", "worker"))
+        await simulation.settle(until=simulation.clock.seconds + 30)
+        simulation.api.put(NODES, gone)
+        await simulation.settle(until=simulation.clock.seconds + 30)
+    assert {pod["metadata"]["uid"] for pod in simulation.ready()} == before, "each absence is judged by itself"
+
+
 async def test_a_refused_pod_is_told_in_events_and_conditions_and_tried_again() -> None:
     simulation = Simulation()
     refusal = ApiError(403, "Forbidden", 'pods "x" is forbidden: exceeded quota')

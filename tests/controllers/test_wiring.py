@@ -273,6 +273,37 @@ def test_what_wakes_the_node_lifecycle(
     assert {key.name for key in BY_NAME["node-controller"].keys(change, caches)} == keys, why
 
 
+GIVEN_UP = node("n1", ready="Unknown", taints=[{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}])
+LOST = node("n1", ready="Unknown")
+ENDING = pod("p", node="n1", terminating=True)
+
+
+@pytest.mark.parametrize(
+    ("world", "previous", "current", "keys", "why"),
+    [
+        ((), NODE, None, {"n1"}, "its pods are orphans"),
+        ((NODE,), None, NODE, {"n1"}, "it is back"),
+        ((LOST,), NODE, LOST, set(), "it may come back"),
+        ((GIVEN_UP,), LOST, GIVEN_UP, {"n1"}, "a person says that it will not"),
+        ((), None, POD, {"n1"}, "a pod of a node that never was"),
+        ((NODE,), POD, ENDING, set(), "its kubelet ends it"),
+        ((LOST,), POD, ENDING, set(), "its kubelet may yet end it"),
+        ((GIVEN_UP,), POD, ENDING, {"n1"}, "nobody will"),
+        ((GIVEN_UP,), ENDING, changed(ENDING, set_field("metadata", "labels", to={})), set(), "nothing new"),
+        ((), POD, None, set(), "it is gone already"),
+        ((), None, WAITING, set(), "it has no node"),
+    ],
+)
+def test_what_wakes_the_pod_garbage_collector(
+    world: tuple[Any, ...], previous: Any, current: Any, keys: set[str], why: str
+) -> None:
+    caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
+    for obj in world:
+        caches[resource_of(obj)].observe(key_of(obj), None, obj)
+    change = Change(resource=resource_of(current or previous), previous=previous, current=current)
+    assert {key.name for key in BY_NAME["pod-garbage-collector-controller"].keys(change, caches)} == keys, why
+
+
 DAEMON_SET = {**REPLICA_SET, "kind": "DaemonSet", "metadata": {"name": "ds", "namespace": "default", "uid": "uid-ds"}}
 OF_DAEMON = pod("d", node="n1", owner=DAEMON_SET)
 

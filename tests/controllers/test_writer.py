@@ -10,7 +10,19 @@ from fairway.api.types import Key, key_of
 from fairway.base.errors import Retry
 from fairway.controllers.cache import Cache
 from fairway.controllers.writer import WriteError, Writer
-from fairway.controllers.writes import Bind, Create, Delete, EventType, Owner, Patch, Recheck, Record, Update, Write
+from fairway.controllers.writes import (
+    Absent,
+    Bind,
+    Create,
+    Delete,
+    EventType,
+    Owner,
+    Patch,
+    Recheck,
+    Record,
+    Update,
+    Write,
+)
 from tests.controllers.objects import deployment, pod, replica_set, service
 from tests.controllers.simulation import Clock, FakeApi
 
@@ -104,6 +116,21 @@ async def test_an_owner_that_is_gone_saves_nothing(bench: Bench) -> None:
     stored = bench.store(PODS, pod("p"))
     owner = Owner(resource=REPLICA_SETS, key=Key("default", "rs"), uid="u")
     await bench.perform(Delete(resource=PODS, key=POD, uid=stored["metadata"]["uid"], unless=(owner,)))
+    assert POD not in bench.api[PODS]
+
+
+@pytest.mark.parametrize(("name", "goes_on"), [("rs", False), ("other", True)])
+async def test_what_follows_is_left_out_where_the_api_knows_the_object(bench: Bench, name: str, goes_on: bool) -> None:
+    bench.store(REPLICA_SETS, replica_set("rs"))
+    absent = Absent(resource=REPLICA_SETS, key=Key("default", name))
+    await bench.perform(absent, Create(resource=PODS, body=pod("p")))
+    assert (POD in bench.api[PODS]) is goes_on
+    assert bench.rechecks == ([] if goes_on else [1.0])
+
+
+async def test_a_pod_that_is_given_no_time_is_gone_at_once(bench: Bench) -> None:
+    stored = bench.store(PODS, pod("p", node="n"))
+    await bench.perform(Delete(resource=PODS, key=POD, uid=stored["metadata"]["uid"], grace_s=0))
     assert POD not in bench.api[PODS]
 
 

@@ -44,11 +44,13 @@ class Change:
 class Attempt:
     """What a reconcile gets besides the caches.
 
-    failure: why the last attempt at this key could not do what it wanted, as (reason, message).
+    since: when this key first came up of what its reconcile still waits for (`Recheck`); now, where it waits for
+    nothing. failure: why the last attempt at this key could not do what it wanted, as (reason, message).
     """
 
     now: datetime
     random: Random
+    since: datetime
     failure: tuple[str, str] | None = None
 
 

@@ -131,9 +131,15 @@ class _State:
             deletes += self._surplus(live)
             if run and not there:
                 creates.append(node)
+        deletes += self._homeless()
         more, fewer = self._roll() if self._rolls else ([], [])
         gone = {uid(pod) for pod in deletes}
         return creates + more, deletes + [pod for pod in fewer if uid(pod) not in gone]
+
+    def _homeless(self) -> list[Object]:
+        """Pods that wait for a node that is gone; those that were bound to it are the pod garbage collector's."""
+        elsewhere = [pod for node, pods in self.by_node.items() if node and node not in self._judged for pod in pods]
+        return [pod for pod in elsewhere if not node_of(pod) and not is_terminating(pod)]
 
     def _surplus(self, live: Sequence[Object]) -> list[Object]:
         """All but the oldest of a template; with a surge an old and a new one may be there for a while."""

@@ -29,7 +29,7 @@ from fairway.controllers.events import EventRecorder
 from fairway.controllers.queue import WorkQueue
 from fairway.controllers.wiring import all_controllers
 from fairway.controllers.writer import WriteError, Writer
-from fairway.controllers.writes import Create, Patch, Record
+from fairway.controllers.writes import Create, Patch, Recheck, Record
 from fairway.watch import informer
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import load_kubeconfig
@@ -184,6 +184,7 @@ class _Runner:
         self._queue: WorkQueue[Hashable] = WorkQueue()
         self._wake = asyncio.Event()
         self._failures: dict[Hashable, tuple[str, str]] = {}
+        self._waiting: dict[Hashable, datetime] = {}
 
     def observe(self, change: Change) -> None:
         """Queue what the change gives this controller to do."""
@@ -215,10 +216,14 @@ class _Runner:
             pass
 
     async def _reconcile(self, key: Hashable) -> None:
-        attempt = Attempt(now=self._now(), random=self._random, failure=self._failures.get(key))
+        now = self._now()
+        since = self._waiting.setdefault(key, now)
+        attempt = Attempt(now=now, random=self._random, since=since, failure=self._failures.get(key))
         try:
             writes = self.controller.reconcile(key, self._caches, attempt)
             await self._writer.perform(writes, lambda after_s: self._queue.add_at(key, self._clock() + after_s))
+            if not any(isinstance(write, Recheck) for write in writes):
+                self._waiting.pop(key, None)
         except WriteError as failed:
             self._failed(key, failed)
         except Exception:

@@ -26,7 +26,7 @@ from fairway.controllers.objects import (
     status,
     uid,
 )
-from fairway.controllers.pods import is_finished, is_ready, ready_since
+from fairway.controllers.pods import disrupted, is_finished, is_ready, ready_since
 from fairway.controllers.taints import (
     NO_EXECUTE,
     NO_SCHEDULE,
@@ -74,7 +74,8 @@ def reconcile(view: NodeView, now: datetime) -> list[Write]:
         others = {field: value for field, value in spec(node).items() if field != "taints"}
         body["spec"] = {**others, "taints": taints} if taints else others
         return [Update(resource=NODES, body=body)]
-    writes = [*_not_ready(view, now), *_evictions(view, now)]
+    # A pod that was made not Ready comes again for its eviction: one object, one change at a time.
+    writes = list(_not_ready(view, now)) or list(_evictions(view, now))
     if expiry is not None and now < expiry:
         writes.append(Recheck(after_s=_seconds(expiry - now)))
     return writes
@@ -160,9 +161,12 @@ def _evictions(view: NodeView, now: datetime) -> Iterator[Write]:
         if due > now:
             yield Recheck(after_s=_seconds(due - now))
             continue
+        told = disrupted(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", now)
+        if told != pod:
+            yield Update(resource=PODS, body=told, subresource="status")
         yield Delete(resource=PODS, key=key_of(pod), uid=uid(pod))
-        told = f"Marking for deletion Pod {namespace(pod)}/{name(pod)}"
-        yield Record(regarding=pod, reason="TaintManagerEviction", message=told)
+        message = f"Marking for deletion Pod {namespace(pod)}/{name(pod)}"
+        yield Record(regarding=pod, reason="TaintManagerEviction", message=message)
 
 
 def _leaves_at(pod: Object, taints: Sequence[Taint], now: datetime) -> datetime | None:

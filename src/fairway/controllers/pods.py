@@ -5,12 +5,23 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fairway.api.types import Object
-from fairway.controllers.objects import condition, is_terminating, is_true, parse_time, spec, status
+from fairway.controllers.objects import (
+    changed,
+    condition,
+    find_condition,
+    format_time,
+    is_terminating,
+    is_true,
+    parse_time,
+    spec,
+    status,
+)
 
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
 PENDING = "Pending"
 RUNNING = "Running"
+DISRUPTION_TARGET = "DisruptionTarget"
 
 
 def phase(pod: Object) -> str:
@@ -35,6 +46,20 @@ def is_ready(pod: Object) -> bool:
 def node_of(pod: Object) -> str:
     """The node it is bound to, "" while it is not."""
     return str(spec(pod).get("nodeName") or "")
+
+
+def disrupted(pod: Object, reason: str, message: str, now: datetime) -> Object:
+    """A copy whose status tells that the pod is made to go, by whom and why (condition DisruptionTarget, KEP-3329)."""
+    body = changed(pod)
+    conditions = body.setdefault("status", {}).setdefault("conditions", [])
+    told = find_condition(conditions, DISRUPTION_TARGET)
+    if told is None:
+        told = {"type": DISRUPTION_TARGET, "lastProbeTime": None}
+        conditions.append(told)
+    if told.get("status") != "True":
+        told["lastTransitionTime"] = format_time(now)
+    told |= {"status": "True", "reason": reason, "message": message}
+    return body
 
 
 def ready_since(pod: Object) -> datetime | None:

@@ -24,7 +24,7 @@ from fairway.controllers.objects import (
 )
 from fairway.controllers.wiring_lacking import LACKING
 from fairway.controllers.wiring_namespaces import SERVICE_ACCOUNT, root_ca_publisher
-from fairway.controllers.wiring_nodes import NODE_LIFECYCLE
+from fairway.controllers.wiring_nodes import NODE_LIFECYCLE, POD_GARBAGE_COLLECTOR
 from fairway.controllers.wiring_services import ENDPOINT, ENDPOINT_SLICE, ENDPOINT_SLICE_MIRRORING, load_balancer
 from fairway.controllers.wiring_workloads import DAEMON_SET, DEPLOYMENT, REPLICA_SET, SCHEDULER
 from fairway.controllers.writes import Write
@@ -48,6 +48,7 @@ def all_controllers(pools: Sequence[AddressPool], *, root_ca: str) -> tuple[Cont
         ENDPOINT_SLICE_MIRRORING,
         ENDPOINT,
         NODE_LIFECYCLE,
+        POD_GARBAGE_COLLECTOR,
         DAEMON_SET,
         DEPLOYMENT,
         REPLICA_SET,

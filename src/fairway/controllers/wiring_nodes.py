@@ -1,4 +1,4 @@
-"""What wakes the node lifecycle controller and what it sees. Pure."""
+"""What wakes the controllers of nodes and of the pods they leave behind, and what each sees. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from fairway.api.resources import LEASES, NODES, PODS
 from fairway.api.types import Key, Object
-from fairway.controllers import node_lifecycle, tenure
+from fairway.controllers import node_lifecycle, pod_garbage, tenure
 from fairway.controllers.cache import Caches
 from fairway.controllers.controller import Attempt, Change, Controller
-from fairway.controllers.objects import condition, is_true, spec, status
+from fairway.controllers.objects import condition, is_terminating, is_true, spec, status
 from fairway.controllers.pods import is_ready, node_of
 from fairway.controllers.taints import NO_EXECUTE, taints_of
 from fairway.controllers.writes import Write
@@ -66,7 +66,7 @@ def _reconcile(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
     node = caches[NODES].get(key)
     if node is None:
         return []
-    pods = [pod for pod in caches[PODS].values() if node_of(pod) == key.name] if _is_in_trouble(node) else []
+    pods = _pods_of(key.name, caches) if _is_in_trouble(node) else []
     view = node_lifecycle.NodeView(
         node=node,
         lease=caches[LEASES].get(Key(LEASE_NAMESPACE, key.name)),
@@ -75,6 +75,40 @@ def _reconcile(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
     )
     return node_lifecycle.reconcile(view, attempt.now)
 
+
+def _pods_of(node: str, caches: Caches) -> list[Object]:
+    return [pod for pod in caches[PODS].values() if node_of(pod) == node]
+
+
+# Pods that no kubelet ends
+
+
+def _orphan_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    """Nodes that came, went or were given up, and those of pods that are bound to such a one."""
+    if change.resource == NODES:
+        if change.differs(pod_garbage.is_given_up):
+            yield change.key
+    elif change.current is not None and node_of(change.current) and change.differs(_orphan_facts):
+        node = caches[NODES].get(key := Key("", node_of(change.current)))
+        if node is None or pod_garbage.is_given_up(node):
+            yield key
+
+
+def _orphan_facts(pod: Object) -> object:
+    return node_of(pod), is_terminating(pod)
+
+
+def _reconcile_orphans(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+    view = pod_garbage.PodGarbageView(name=key.name, node=caches[NODES].get(key), pods=_pods_of(key.name, caches))
+    return pod_garbage.reconcile(view, attempt.since, attempt.now)
+
+
+POD_GARBAGE_COLLECTOR = Controller(
+    name="pod-garbage-collector-controller",
+    watches=(NODES, PODS),
+    keys=_orphan_keys,
+    reconcile=_reconcile_orphans,
+)
 
 NODE_LIFECYCLE = Controller(
     name="node-controller",

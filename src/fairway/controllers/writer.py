@@ -10,18 +10,18 @@ from itertools import groupby
 
 from fairway.api.resources import PODS, Resource
 from fairway.api.status import ApiError
-from fairway.api.types import Object
+from fairway.api.types import Key, Object
 from fairway.base.errors import FairwayError
 from fairway.controllers.cache import Cache
 from fairway.controllers.objects import format_time, is_terminating, meta, namespace, spec, uid
-from fairway.controllers.writes import Bind, Create, Delete, Owner, Patch, Recheck, Record, Update, Write
+from fairway.controllers.writes import Absent, Bind, Create, Delete, Owner, Patch, Recheck, Record, Update, Write
 from fairway.watch.client import Client
 
 LARGEST_BATCH = 16
 """Creates or deletes of one kind sent at a time: 1, then 2, 4, ... while they succeed (`slowStartBatch`), up to this:
 more would not make one API server faster."""
-OWNER_RECHECK_S = 1.0
-"""How soon to look again at an object whose owner the API knows and the cache does not."""
+RECHECK_S = 1.0
+"""How soon to look again at what depends on an object that the API knows and the cache does not."""
 _NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 
@@ -62,13 +62,17 @@ class Writer:
         Creates, and deletes, that follow one another in one resource go out together.
         """
         for batch in _batches(writes):
-            if len(batch) == 1:
+            if isinstance(absent := batch[0], Absent):
+                if await self._is_there(absent):
+                    recheck(RECHECK_S)
+                    return
+            elif len(batch) == 1:
                 await self._perform(batch[0], recheck)
-                continue
-            async with asyncio.TaskGroup() as tasks:
-                sent = [tasks.create_task(self._settle(write, recheck)) for write in batch]
-            for error in [error for task in sent if (error := task.result()) is not None]:
-                raise error
+            else:
+                async with asyncio.TaskGroup() as tasks:
+                    sent = [tasks.create_task(self._settle(write, recheck)) for write in batch]
+                for error in [error for task in sent if (error := task.result()) is not None]:
+                    raise error
 
     async def _settle(self, write: Write, recheck: Callable[[float], None]) -> WriteError | None:
         """Perform a write and return its failure: those sent with it must not be cancelled half way."""
@@ -92,11 +96,17 @@ class Writer:
                         raise WriteError(error, _told(write.failed, error)) from error
                 except FairwayError as error:
                     raise WriteError(error, None) from error
-            case _:
+            case Update() | Patch() | Bind():
                 try:
                     await self._change(write)
                 except FairwayError as error:
                     raise WriteError(error, None) from error
+
+    async def _is_there(self, absent: Absent) -> bool:
+        try:
+            return await self._found(absent.resource, absent.key) is not None
+        except FairwayError as error:
+            raise WriteError(error, None) from error
 
     async def _change(self, write: Update | Patch | Bind) -> None:
         match write:
@@ -131,12 +141,17 @@ class Writer:
     async def _delete(self, write: Delete, recheck: Callable[[float], None]) -> None:
         for owner in write.unless:
             if await self._exists(owner):
-                recheck(OWNER_RECHECK_S)
+                recheck(RECHECK_S)
                 return
         propagation = str(write.propagation) if write.propagation else None
         try:
             answer = await self._client.delete(
-                write.resource, write.key.name, write.key.namespace, propagation=propagation, uid=write.uid
+                write.resource,
+                write.key.name,
+                write.key.namespace,
+                grace_period_s=write.grace_s,
+                propagation=propagation,
+                uid=write.uid,
             )
         except ApiError as error:
             if error.code != 404:
@@ -151,13 +166,17 @@ class Writer:
             cache.deleted(write.key, write.uid, format_time(self._now()))
 
     async def _exists(self, owner: Owner) -> bool:
+        found = await self._found(owner.resource, owner.key)
+        return found is not None and uid(found) == owner.uid
+
+    async def _found(self, resource: Resource, key: Key) -> Object | None:
+        """The object as the API itself has it, None where there is none."""
         try:
-            found = await self._client.get(owner.resource, owner.key.name, owner.key.namespace)
+            return await self._client.get(resource, key.name, key.namespace)
         except ApiError as error:
             if error.code != 404:
                 raise
-            return False
-        return uid(found) == owner.uid
+            return None
 
     def _updated(self, resource: Resource, answer: Object) -> None:
         if resource in self._caches and meta(answer).get("name"):

@@ -81,7 +81,8 @@ class Delete:
     """DELETE the object of this uid, not another of its name.
 
     unless: where the API itself, not a cache, still knows one of these owners, nothing is deleted: caches of different
-    resources are not in step, and an owner may be newer than our view of its kind.
+    resources are not in step, and an owner may be newer than our view of its kind. grace_s: None for the object's own
+    grace period, 0 for at once, asking nobody.
     """
 
     resource: Resource
@@ -89,7 +90,16 @@ class Delete:
     uid: str
     propagation: Propagation | None = None
     unless: tuple[Owner, ...] = ()
+    grace_s: int | None = None
     failed: Record | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """Go on only if the API itself has no object of this name; else the rest is left out, and the key comes again."""
+
+    resource: Resource
+    key: Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,4 +121,4 @@ class Recheck:
     after_s: float
 
 
-Write = Create | Update | Patch | Delete | Bind | Record | Recheck
+Write = Create | Update | Patch | Delete | Absent | Bind | Record | Recheck
