@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from fairway.api.resources import DAEMON_SETS, PODS
-from fairway.controllers.daemonset import DaemonSetView, eligibility, reconcile, revision
+from fairway.api.resources import CONTROLLER_REVISIONS, DAEMON_SETS, PODS
+from fairway.controllers.daemonset import DaemonSetView, eligibility, reconcile
+from fairway.controllers.daemonset_revisions import template_patch
 from fairway.controllers.writes import Create, Delete, Recheck, Record, Update, Write
-from tests.controllers.objects import NOW, metadata, node, pod
+from tests.controllers.objects import NOW, controlled_by, metadata, node, pod
 
 Json = dict[str, Any]
 NODES = [node("a"), node("b"), node("c")]
@@ -37,12 +38,30 @@ SURGING = daemon_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {
 
 
 def one(where: str, *, old: bool = False, name: str = "", ready: bool = True, **fields: Any) -> Json:
-    labels = {"app": "web", "controller-revision-hash": "old" if old else revision(DS)}
+    labels = {"app": "web", "controller-revision-hash": "old" if old else "new"}
     return pod(name or f"on-{where}", node=where, labels=labels, owner=DS, ready=ready, **fields)
 
 
-def done(owner: Json, *pods: Json, nodes: list[Json] = NODES) -> list[Write]:
-    return reconcile(DaemonSetView(daemon_set=owner, pods=pods, nodes=nodes), NOW, Random(0))
+def revision(owner: Json, number: int = 1, *, digest: str = "new", **data: Any) -> Json:
+    """The ControllerRevision of a DaemonSet's template, or of other `data`."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": metadata(
+            f"ds-{digest}",
+            labels={"app": "web", "controller-revision-hash": digest},
+            ownerReferences=[controlled_by(owner)],
+        ),
+        "data": data or template_patch(owner),
+        "revision": number,
+    }
+
+
+def done(owner: Json, *pods: Json, nodes: list[Json] = NODES, **view: Any) -> list[Write]:
+    """One step of a DaemonSet whose history is in order, unless `revisions` says otherwise."""
+    revisions = view.pop("revisions", [revision(owner)])
+    view_of = DaemonSetView(daemon_set=owner, pods=pods, nodes=nodes, revisions=revisions, **view)
+    return reconcile(view_of, NOW, Random(0))
 
 
 def created(writes: list[Write]) -> list[str]:
@@ -66,7 +85,7 @@ def test_a_pod_is_made_for_its_node_and_puts_up_with_what_ails_a_node() -> None:
     body = create.body
     assert body["metadata"]["generateName"] == "ds-"
     assert body["metadata"]["ownerReferences"][0]["kind"] == "DaemonSet"
-    assert set(body["metadata"]["labels"]) == {"app", "controller-revision-hash"}
+    assert body["metadata"]["labels"] == {"app": "web", "controller-revision-hash": "new"}
     assert [(each["key"].split("/")[1], each["effect"]) for each in body["spec"]["tolerations"]] == [
         ("not-ready", "NoExecute"),
         ("unreachable", "NoExecute"),
@@ -174,3 +193,29 @@ def test_a_pod_that_is_ready_too_shortly_is_looked_at_again() -> None:
 def test_one_that_is_being_deleted_makes_nothing() -> None:
     going = {**DS, "metadata": {**DS["metadata"], "deletionTimestamp": "2025-06-01T11:00:00Z"}}
     assert done(going) == []
+
+
+def test_pods_tell_how_often_the_template_had_changed() -> None:
+    noted = {**DS, "metadata": {**DS["metadata"], "annotations": {"deprecated.daemonset.template.generation": "3"}}}
+    [create, *_] = [write for write in done(noted, nodes=[node("a")]) if isinstance(write, Create)]
+    labels = {"app": "web", "controller-revision-hash": "new", "pod-template-generation": "3"}
+    assert create.body["metadata"]["labels"] == labels
+
+
+def test_a_history_comes_before_pods() -> None:
+    [create] = done(DS, revisions=[])
+    assert isinstance(create, Create)
+    assert create.resource == CONTROLLER_REVISIONS, "a pod has the label of its revision"
+    [release] = done(DS, revisions=[{**(made := revision(DS)), "metadata": {**made["metadata"], "labels": {}}}])
+    assert isinstance(release, Update)
+    assert release.body["metadata"]["ownerReferences"] == [], "one that the selector does not fit is let go"
+
+
+def test_old_revisions_go_when_the_limit_is_passed() -> None:
+    kept = daemon_set(revisionHistoryLimit=1)
+    old = [revision(kept, number, digest=f"old{number}", spec=number) for number in (3, 1, 2)]
+    current = revision(kept, 4)
+    pods = [one("a"), one("b"), pod("x", node="c", owner=DS, labels={"app": "web", "controller-revision-hash": "old1"})]
+    writes = reconcile(DaemonSetView(daemon_set=kept, pods=pods, nodes=NODES, revisions=[*old, current]), NOW, Random())
+    gone = [write.key.name for write in writes if isinstance(write, Delete) and write.resource != PODS]
+    assert gone == ["ds-old2", "ds-old3"], "but for one that a pod is of"

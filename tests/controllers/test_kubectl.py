@@ -208,3 +208,62 @@ async def test_a_paused_rollout_waits_to_be_resumed_and_a_restart_is_a_revision(
         assert "is not paused" in await rollout(api, "resume", ok=False)
         await until(api, REPLICA_SETS, lambda found: revisions(found) == {"1": "<none>", "2": "<none>", "3": "two"})
         assert words(await rollout(api, "status")) == ['deployment "web" successfully rolled out']
+
+
+# DaemonSets
+
+DAEMON_SETS = "/apis/apps/v1/namespaces/default/daemonsets"
+CONTROLLER_REVISIONS = "/apis/apps/v1/namespaces/default/controllerrevisions"
+DAEMONS = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web, annotations: {kubernetes.io/change-cause: one}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: nginx, image: "nginx:1"}]}
+"""
+
+
+def numbers(found: dict[str, dict[str, Any]]) -> dict[int, str]:
+    """Images by revision, as a DaemonSet's history keeps them."""
+    return {
+        one["revision"]: one["data"]["spec"]["template"]["spec"]["containers"][0]["image"]
+        for one in sorted(found.values(), key=lambda one: int(one["revision"]))
+    }
+
+
+async def of_daemons(api: Served, verb: str, *arguments: str, ok: bool = True) -> str:
+    return await api.kubectl("rollout", verb, "daemonset/web", *arguments, ok=ok)
+
+
+async def test_a_daemon_set_has_a_history_and_goes_back_in_it(tmp_path: Path) -> None:
+    async with managed(tmp_path) as api:
+        await api.kubectl("create", "-f", "-", stdin=DAEMONS)
+        await until(api, CONTROLLER_REVISIONS, lambda found: numbers(found) == {1: "nginx:1"})
+        await api.kubectl("annotate", "ds/web", "kubernetes.io/change-cause=two", "--overwrite")
+        await api.kubectl("set", "image", "ds/web", "nginx=nginx:2")
+        await until(api, CONTROLLER_REVISIONS, lambda found: numbers(found) == {1: "nginx:1", 2: "nginx:2"})
+        shown = ["daemonset.apps/web", "REVISION CHANGE-CAUSE", "1 one", "2 two"]
+        assert words(await of_daemons(api, "history")) == shown
+        first = await of_daemons(api, "history", "--revision=1")
+        assert "daemonset.apps/web with revision #1\n" in first
+        assert [line for line in words(first) if line.startswith("Image:")] == ["Image: nginx:1"]
+        assert "unable to find the specified revision" in await of_daemons(api, "history", "--revision=9", ok=False)
+
+        dry = await of_daemons(api, "undo", "--dry-run=server")
+        assert dry == "daemonset.apps/web rolled back (server dry run)\n"
+        assert await of_daemons(api, "undo") == "daemonset.apps/web rolled back\n"
+        await until(api, CONTROLLER_REVISIONS, lambda found: numbers(found) == {2: "nginx:2", 3: "nginx:1"})
+        skipped = "daemonset.apps/web skipped rollback (current template already matches revision 3)\n"
+        assert await of_daemons(api, "undo", "--to-revision=3") == skipped
+        assert "unable to find specified revision 1" in await of_daemons(api, "undo", "--to-revision=1", ok=False)
+
+        await of_daemons(api, "restart")
+        await until(api, CONTROLLER_REVISIONS, lambda found: list(numbers(found)) == [2, 3, 4])
+        listed = words(await api.kubectl("get", "controllerrevisions", "--sort-by=.revision"))
+        assert listed[0] == "NAME CONTROLLER REVISION AGE"
+        assert [line.split()[1:3] for line in listed[1:]] == [["daemonset.apps/web", str(n)] for n in (2, 3, 4)]
+        await api.kubectl("delete", "ds/web")
+        await until(api, CONTROLLER_REVISIONS, lambda found: not found)

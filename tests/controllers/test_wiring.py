@@ -305,6 +305,11 @@ def test_what_wakes_the_pod_garbage_collector(
 
 
 DAEMON_SET = {**REPLICA_SET, "kind": "DaemonSet", "metadata": {"name": "ds", "namespace": "default", "uid": "uid-ds"}}
+OF_HISTORY = {
+    "apiVersion": "apps/v1",
+    "kind": "ControllerRevision",
+    "metadata": metadata("ds-x", ownerReferences=[controlled_by(DAEMON_SET)]),
+}
 OF_DAEMON = pod("d", node="n1", owner=DAEMON_SET)
 
 
@@ -317,10 +322,12 @@ OF_DAEMON = pod("d", node="n1", owner=DAEMON_SET)
         (NODE, HEARTBEAT, set()),
         (NODE, ZONED, {"ds"}),
         (NODE, TAINTED, {"ds"}),
+        (None, OF_HISTORY, {"ds"}),
+        (OF_HISTORY, None, {"ds"}),
     ],
 )
 def test_what_wakes_a_daemon_set(previous: Any, current: Any, keys: set[str]) -> None:
     caches = {resource: Cache() for resource in RESOURCES if resource != EVENTS}
     caches[resource_of(DAEMON_SET)].observe(key_of(DAEMON_SET), None, DAEMON_SET)
-    change = Change(resource=resource_of(current), previous=previous, current=current)
+    change = Change(resource=resource_of(current or previous), previous=previous, current=current)
     assert {key.name for key in BY_NAME["daemonset-controller"].keys(change, caches)} == keys

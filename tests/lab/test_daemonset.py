@@ -36,6 +36,11 @@ def test_a_pod_on_each_node_that_can_have_it_also_after_an_update(lab: User) -> 
 
         kubectl(lab, "rollout", "restart", "daemonset/everywhere")
         kubectl(lab, "rollout", "status", "daemonset/everywhere", "--timeout=60s")
+        undone = kubectl(lab, "rollout", "undo", "daemonset/everywhere")
+        assert undone == "daemonset.apps/everywhere rolled back\n"
+        kubectl(lab, "rollout", "status", "daemonset/everywhere", "--timeout=60s")
+        history = kubectl(lab, "rollout", "history", "daemonset/everywhere").split("CHANGE-CAUSE")[1]
+        assert history.split() == ["2", "<none>", "3", "<none>"]
         kubectl(lab, "label", "node", "myk8s-worker2", "daemons=none")
         choosing = '{"spec":{"template":{"spec":{"nodeSelector":{"daemons":"none"}}}}}'
         kubectl(lab, "patch", "ds", "everywhere", "-p", choosing)

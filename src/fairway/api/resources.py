@@ -103,6 +103,7 @@ CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", short_names=("cm",
 SECRETS = Resource(kind="Secret", plural="secrets")
 SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
 EVENTS = Resource(kind="Event", plural="events", short_names=("ev",))
+CONTROLLER_REVISIONS = Resource(kind="ControllerRevision", plural="controllerrevisions", group="apps")
 DAEMON_SETS = Resource(
     kind="DaemonSet",
     plural="daemonsets",
@@ -148,6 +149,7 @@ RESOURCES: tuple[Resource, ...] = (
     SECRETS,
     SERVICE_ACCOUNTS,
     EVENTS,
+    CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     REPLICA_SETS,

@@ -149,7 +149,7 @@ def _value(field: Field, value: int | bytes) -> Any:
             return _text(value, 1)
         case Scalar.INT_OR_STRING:
             return _int_or_string(value)
-        case Scalar.ANY:
+        case Scalar.ANY | Scalar.RAW:
             return msgspec.json.decode(_raw(value))
     raise _MalformedError(f"field {field.name} has a wrong wire type")
 

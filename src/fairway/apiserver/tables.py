@@ -209,6 +209,17 @@ def _daemon_set(obj: Object, now: datetime) -> Cells:
     ]
 
 
+def _controller_revision(obj: Object, now: datetime) -> Cells:
+    owners = obj["metadata"].get("ownerReferences") or []
+    owner = next((one for one in owners if one.get("controller")), None)
+    controller = "<none>"
+    if owner is not None:
+        group, _, _ = str(owner.get("apiVersion") or "").rpartition("/")
+        kind = str(owner.get("kind") or "").lower()
+        controller = f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
+    return [_name(obj), controller, obj.get("revision") or 0, _age(obj, now)]
+
+
 def _replica_set(obj: Object, now: datetime) -> Cells:
     spec, status = obj["spec"], obj.get("status") or {}
     names, images = _containers(spec["template"])
@@ -358,6 +369,7 @@ _PRINTERS: dict[Resource, _Printer] = {
         integers=("Desired", "Current", "Ready", "Up-to-date", "Available"),
     ),
     kinds.DEPLOYMENTS: _printer("Name,Ready,Up-to-date,Available,Age", _WORKLOAD_WIDE, _deployment),
+    kinds.CONTROLLER_REVISIONS: _printer("Name,Controller,Revision,Age", "", _controller_revision),
     kinds.REPLICA_SETS: _printer(
         "Name,Desired,Current,Ready,Age", _WORKLOAD_WIDE, _replica_set, integers=("Desired", "Current", "Ready")
     ),

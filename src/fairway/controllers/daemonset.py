@@ -5,17 +5,19 @@ Rules: `pkg/controller/daemon/daemon_controller.go`, `update.go`; the pods are b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from fairway.api.resources import DAEMON_SETS, PODS
+from fairway.api.resources import CONTROLLER_REVISIONS, DAEMON_SETS, PODS
 from fairway.api.types import Object, key_of
 from fairway.controllers import names
 from fairway.controllers.affinity import matches_node_selection, names_asked_for
+from fairway.controllers.daemonset_revisions import REVISION, judge, surplus
 from fairway.controllers.deployment_rolling import resolve
 from fairway.controllers.objects import (
+    annotations_of,
     changed,
     controller_reference,
     created,
@@ -43,8 +45,9 @@ from fairway.controllers.taints import (
 )
 from fairway.controllers.writes import Create, Delete, EventType, Recheck, Record, Update, Write
 
-REVISION = "controller-revision-hash"
-"""Label of a pod: the hash of the template it was made from."""
+TEMPLATE_GENERATION = "pod-template-generation"
+"""Label of a pod: how often the template had changed when it was made (`extensions.DaemonSetTemplateGenerationKey`)."""
+_GENERATION_NOTE = "deprecated.daemonset.template.generation"
 BURST = 250
 """Pods created or deleted by one reconcile at most (`BurstReplicas`)."""
 _PRESSURES = ("disk-pressure", "memory-pressure", "pid-pressure")
@@ -60,32 +63,36 @@ _NETWORK_UNAVAILABLE = ("node.kubernetes.io/network-unavailable", NO_SCHEDULE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSetView:
-    """pods: those it controls and those of its namespace without a controller. nodes: all of the cluster."""
+    """pods, revisions: those it controls and those of its namespace without a controller. nodes: all of the cluster.
+
+    strangers: names of revisions in its namespace that belong to somebody else.
+    """
 
     daemon_set: Object
     pods: Sequence[Object]
     nodes: Sequence[Object]
+    revisions: Sequence[Object] = ()
+    strangers: Collection[str] = ()
 
 
 def reconcile(view: DaemonSetView, now: datetime, random: Random) -> list[Write]:
-    """Adopt and release pods, or else write the status and create or delete pods."""
+    """Adopt and release, or else put the history right, or else write the status and create or delete pods."""
     daemon_set = view.daemon_set
     claimed = claim(daemon_set, DAEMON_SETS, view.pods, PODS)
-    if claimed.writes:
-        return list(claimed.writes)
+    known = claim(daemon_set, DAEMON_SETS, view.revisions, CONTROLLER_REVISIONS)
+    if claimed.writes or known.writes:
+        return [*claimed.writes, *known.writes]
     if is_terminating(daemon_set):
         return []
-    state = _State(daemon_set, view.nodes, claimed.owned, now)
+    history = judge(daemon_set, known.owned, claimed.owned, view.strangers)
+    if history.writes:
+        return list(history.writes)
+    state = _State(daemon_set, history.digest, view.nodes, claimed.owned, now)
     creates, deletes = state.work()
     writes: list[Write] = [*_status(state), *_deletes(daemon_set, deletes[:BURST])]
     taken = {name(pod) for pod in view.pods}
-    return [*writes, *_creates(daemon_set, creates[:BURST], taken, random), *state.recheck()]
-
-
-def revision(daemon_set: Object) -> str:
-    return names.template_hash(
-        spec(daemon_set).get("template") or {}, int(status(daemon_set).get("collisionCount") or 0)
-    )
+    writes += _creates(state, creates[:BURST], taken, random)
+    return [*writes, *surplus(daemon_set, history.old, claimed.owned), *state.recheck()]
 
 
 def eligibility(daemon_set: Object, node: Object) -> tuple[bool, bool]:
@@ -101,9 +108,11 @@ def eligibility(daemon_set: Object, node: Object) -> tuple[bool, bool]:
 class _State:
     """A DaemonSet's pods by node, old and new."""
 
-    def __init__(self, daemon_set: Object, nodes: Sequence[Object], pods: Iterable[Object], now: datetime) -> None:
+    def __init__(
+        self, daemon_set: Object, digest: str, nodes: Sequence[Object], pods: Iterable[Object], now: datetime
+    ) -> None:
         self.daemon_set = daemon_set
-        self.revision = revision(daemon_set)
+        self.revision = digest
         self._now = now
         self._min_ready = int(spec(daemon_set).get("minReadySeconds") or 0)
         self._judged = {name(node): eligibility(daemon_set, node) for node in nodes}
@@ -264,27 +273,32 @@ def _deletes(daemon_set: Object, pods: Sequence[Object]) -> list[Write]:
     return deletes
 
 
-def _creates(daemon_set: Object, nodes: Sequence[str], taken: set[str], random: Random) -> list[Write]:
+def _creates(state: _State, nodes: Sequence[str], taken: set[str], random: Random) -> list[Write]:
+    daemon_set = state.daemon_set
     failed = Record(regarding=daemon_set, type=EventType.WARNING, reason="FailedCreate", message="Error creating: ")
     creates: list[Write] = []
     records: list[Write] = []
     for node in nodes:
         pod_name = names.generate(f"{name(daemon_set)}-", random, taken)
         taken.add(pod_name)
-        creates.append(Create(resource=PODS, body=_pod(daemon_set, node, pod_name), failed=failed))
+        creates.append(Create(resource=PODS, body=_pod(state, node, pod_name), failed=failed))
         records.append(Record(regarding=daemon_set, reason="SuccessfulCreate", message=f"Created pod: {pod_name}"))
     return creates + records
 
 
-def _pod(daemon_set: Object, node: str, pod_name: str) -> Object:
+def _pod(state: _State, node: str, pod_name: str) -> Object:
     """A pod of the template for one node: bound there by the scheduler, for its affinity allows no other."""
+    daemon_set = state.daemon_set
+    own = {REVISION: state.revision}
+    if generation := annotations_of(daemon_set).get(_GENERATION_NOTE):
+        own[TEMPLATE_GENERATION] = generation
     template = changed(spec(daemon_set).get("template") or {})
     of_template, pod_spec = template.get("metadata") or {}, template.get("spec") or {}
     metadata: Object = {
         "name": pod_name,
         "generateName": f"{name(daemon_set)}-",
         "namespace": namespace(daemon_set),
-        "labels": {**(of_template.get("labels") or {}), REVISION: revision(daemon_set)},
+        "labels": {**(of_template.get("labels") or {}), **own},
         "ownerReferences": [controller_reference(daemon_set, DAEMON_SETS)],
     }
     metadata |= {field: of_template[field] for field in ("annotations", "finalizers") if of_template.get(field)}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fairway.api.resources import (
+    CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     NAMESPACES,
@@ -17,7 +18,7 @@ from fairway.api.resources import (
 )
 from fairway.api.types import Key, Object, key_of
 from fairway.controllers import daemonset, deployment, replicaset, scheduler
-from fairway.controllers.cache import Caches
+from fairway.controllers.cache import Cache, Caches
 from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.objects import (
     condition,
@@ -66,11 +67,7 @@ def _reconcile_deployment(key: Key, caches: Caches, attempt: Attempt) -> list[Wr
         replica_sets=[*mine, *cache.without_controller(key.namespace)],
         # A pod on a node that is gone runs nowhere, and nobody is left to say so.
         pods=[pod for pod in pods if not node_of(pod) or Key("", node_of(pod)) in caches[NODES]],
-        strangers=frozenset(
-            name(one)
-            for one in cache.in_namespace(key.namespace)
-            if controller_of(one) is not None and not is_controlled_by(one, found)
-        ),
+        strangers=_strangers(found, cache),
     )
     return deployment.reconcile(view, attempt.now)
 
@@ -109,7 +106,7 @@ def _reconcile_replica_set(key: Key, caches: Caches, attempt: Attempt) -> list[W
 def _daemon_set_keys(change: Change, caches: Caches) -> Iterator[Key]:
     if change.resource == DAEMON_SETS:
         yield change.key
-    elif change.resource == PODS:
+    elif change.resource in (PODS, CONTROLLER_REVISIONS):
         yield from _keys_of_controllers(change, DAEMON_SETS, caches)
     elif change.resource == NODES and change.differs(_daemon_facts):
         yield from caches[DAEMON_SETS]
@@ -123,10 +120,12 @@ def _reconcile_daemon_set(key: Key, caches: Caches, attempt: Attempt) -> list[Wr
     found = caches[DAEMON_SETS].get(key)
     if found is None:
         return []
-    cache = caches[PODS]
-    mine = [pod for pod in cache.owned_by(uid(found)) if is_controlled_by(pod, found)]
     view = daemonset.DaemonSetView(
-        daemon_set=found, pods=[*mine, *cache.without_controller(key.namespace)], nodes=list(caches[NODES].values())
+        daemon_set=found,
+        pods=_owned_or_free(found, caches[PODS]),
+        nodes=list(caches[NODES].values()),
+        revisions=_owned_or_free(found, caches[CONTROLLER_REVISIONS]),
+        strangers=_strangers(found, caches[CONTROLLER_REVISIONS]),
     )
     return daemonset.reconcile(view, attempt.now, attempt.random)
 
@@ -180,6 +179,21 @@ def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
 # What they share
 
 
+def _owned_or_free(owner: Object, cache: Cache) -> list[Object]:
+    """What the owner controls, and what it could adopt."""
+    mine = [one for one in cache.owned_by(uid(owner)) if is_controlled_by(one, owner)]
+    return [*mine, *cache.without_controller(namespace(owner))]
+
+
+def _strangers(owner: Object, cache: Cache) -> frozenset[str]:
+    """Names in the owner's namespace that somebody else's objects have."""
+    return frozenset(
+        name(one)
+        for one in cache.in_namespace(namespace(owner))
+        if controller_of(one) is not None and not is_controlled_by(one, owner)
+    )
+
+
 def _controller(obj: Object, resource: Resource, caches: Caches) -> Object | None:
     """The object of that kind that controls this one, as far as it is known."""
     reference = controller_of(obj)
@@ -217,7 +231,7 @@ REPLICA_SET = Controller(
 
 DAEMON_SET = Controller(
     name="daemonset-controller",
-    watches=(DAEMON_SETS, PODS, NODES),
+    watches=(DAEMON_SETS, CONTROLLER_REVISIONS, PODS, NODES),
     keys=_daemon_set_keys,
     reconcile=_reconcile_daemon_set,
 )

@@ -40,6 +40,7 @@ SCALARS: dict[Scalar, st.SearchStrategy[Any]] = {
     Scalar.QUANTITY: st.sampled_from(["0", "1", "100m", "-1Gi", "1e3"]),
     Scalar.INT_OR_STRING: st.one_of(NUMBERS, WORDS),
     Scalar.ANY: st.none(),
+    Scalar.RAW: st.sampled_from([None, "", 1, [], {}, {"spec": {"template": None}}]),
 }
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from fairway.api.resources import DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, Resource
+from fairway.api.resources import CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, Resource
+from fairway.apiserver.kinds import strategy_for
 from tests.apiserver.kinds.support import new, wrong, wrong_change
 
 
@@ -173,3 +174,50 @@ UPDATE = "spec.updateStrategy.rollingUpdate"
 )
 def test_what_is_wrong_with_a_daemon_set(body: dict[str, Any], found: list[str]) -> None:
     assert wrong(DAEMON_SETS, body) == found
+
+
+def test_a_daemon_sets_template_is_counted_by_the_server_alone() -> None:
+    note = "deprecated.daemonset.template.generation"
+
+    def counted(obj: dict[str, Any]) -> str:
+        return str(obj["metadata"]["annotations"][note])
+
+    made = new(DAEMON_SETS, workload())
+    assert counted(made) == "1"
+    restored = {**workload(), "metadata": {"annotations": {note: "7", "a": "b"}}}
+    assert new(DAEMON_SETS, restored)["metadata"]["annotations"] == {note: "7", "a": "b"}
+    assert counted(new(DAEMON_SETS, {**workload(), "metadata": {"annotations": {note: "x"}}})) == "1"
+
+    strategy = strategy_for(DAEMON_SETS)
+    noted = {**made, "metadata": {**made["metadata"], "annotations": {note: "9"}}}
+    assert counted(strategy.prepare_update(noted, made)) == "1"
+    ready = {**made, "spec": {**made["spec"], "minReadySeconds": 1}}
+    assert counted(strategy.prepare_update(ready, made)) == "1"
+    template = {**made["spec"]["template"], "metadata": {"labels": {"app": "a", "b": "c"}}}
+    other = {**made, "spec": {**made["spec"], "template": template}}
+    assert counted(strategy.prepare_update(other, made)) == "2"
+    assert counted(strategy.prepare_update(other, made, subresource="status")) == "1"
+
+
+DATA = {"spec": {"template": {"$patch": "replace"}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"data": DATA, "revision": 1}, []),
+        ({"data": DATA}, []),
+        ({"revision": 1}, ["data: Required value: data is mandatory"]),
+        ({"data": DATA, "revision": -1}, ["revision: Invalid value: -1: must be greater than or equal to 0"]),
+    ],
+)
+def test_a_revision_keeps_something_under_a_number(body: dict[str, Any], found: list[str]) -> None:
+    assert wrong(CONTROLLER_REVISIONS, body) == found
+
+
+def test_what_a_revision_keeps_never_changes() -> None:
+    before = new(CONTROLLER_REVISIONS, {"data": DATA, "revision": 1})
+    assert wrong_change(CONTROLLER_REVISIONS, before, {**before, "revision": 4}) == []
+    assert wrong_change(CONTROLLER_REVISIONS, before, {**before, "data": {"spec": 1}}) == [
+        'data: Invalid value: {"spec":1}: field is immutable'
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fairway.api.resources import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -24,7 +25,12 @@ from fairway.apiserver.kinds.configuration import ConfigMapStrategy, SecretStrat
 from fairway.apiserver.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from fairway.apiserver.kinds.pod import PodStrategy
 from fairway.apiserver.kinds.service import ServiceStrategy
-from fairway.apiserver.kinds.workload import DaemonSetStrategy, DeploymentStrategy, ReplicaSetStrategy
+from fairway.apiserver.kinds.workload import (
+    ControllerRevisionStrategy,
+    DaemonSetStrategy,
+    DeploymentStrategy,
+    ReplicaSetStrategy,
+)
 from fairway.apiserver.strategy import Strategy
 
 _STRATEGIES: dict[Resource, Strategy] = {
@@ -39,6 +45,7 @@ _STRATEGIES: dict[Resource, Strategy] = {
         (SECRETS, SecretStrategy),
         (SERVICE_ACCOUNTS, ServiceAccountStrategy),
         (EVENTS, EventStrategy),
+        (CONTROLLER_REVISIONS, ControllerRevisionStrategy),
         (DAEMON_SETS, DaemonSetStrategy),
         (DEPLOYMENTS, DeploymentStrategy),
         (REPLICA_SETS, ReplicaSetStrategy),

@@ -1,10 +1,11 @@
-"""DaemonSets, Deployments and ReplicaSets.
+"""ControllerRevisions, DaemonSets, Deployments and ReplicaSets.
 
 Rules: kubernetes `pkg/apis/apps/v1/defaults.go`, `pkg/apis/apps/validation/validation.go`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -42,7 +43,34 @@ class _WorkloadStrategy(Strategy):
         return self.validate(new) + changed
 
 
+class ControllerRevisionStrategy(Strategy):
+    """A state of somebody's, with a number: `ValidateControllerRevision`."""
+
+    def validate(self, obj: Object) -> list[Cause]:
+        missing = [required("data", "data is mandatory")] if obj.get("data") is None else []
+        return missing + non_negative("revision", obj.get("revision") or 0)
+
+    def validate_change(self, new: Object, old: Object) -> list[Cause]:
+        return self.validate(new) + immutable("data", new.get("data"), old.get("data"))
+
+
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+"""How often the template has changed, and once: a field of the internal type that v1 shows as an annotation
+(`pkg/apis/apps/v1/conversion.go`)."""
+
+
 class DaemonSetStrategy(_WorkloadStrategy):
+    def prepare_create(self, obj: Object) -> Object:
+        made = super().prepare_create(obj)
+        _note_template_generation(made, max(1, _template_generation(obj)))
+        return made
+
+    def prepare_update(self, new: Object, old: Object, *, subresource: str = "") -> Object:
+        made = super().prepare_update(new, old, subresource=subresource)
+        changed = made["spec"]["template"] != old["spec"]["template"]
+        _note_template_generation(made, _template_generation(old) + changed)
+        return made
+
     def fill(self, obj: Object) -> None:
         spec = obj["spec"]
         fill_pod_spec(spec["template"]["spec"])
@@ -111,6 +139,17 @@ class ReplicaSetStrategy(_WorkloadStrategy):
             *_selector(spec, "deployment"),
             *_template(spec),
         ]
+
+
+def _template_generation(obj: Object) -> int:
+    text = (obj["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "")
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
+
+
+def _note_template_generation(obj: Object, number: int) -> None:
+    """No client decides it, whatever it sends."""
+    annotations = obj["metadata"].get("annotations") or {}
+    obj["metadata"]["annotations"] = {**annotations, _TEMPLATE_GENERATION: str(number)}
 
 
 def _selector(spec: Object, what: str) -> Iterator[Cause]:

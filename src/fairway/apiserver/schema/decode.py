@@ -104,6 +104,7 @@ _ZERO: dict[Scalar, Any] = {
     Scalar.QUANTITY: "0",
     Scalar.INT_OR_STRING: 0,
     Scalar.ANY: None,
+    Scalar.RAW: None,
 }
 
 
@@ -140,7 +141,7 @@ def _scalar(owner: Type, field: Field, scalar: Scalar, value: Any, names: str) -
         case Scalar.BYTES:
             if isinstance(value, str):
                 return _bytes(value)
-        case Scalar.ANY:
+        case Scalar.ANY | Scalar.RAW:
             return value
     raise _wrong(value, owner, names, _go_type(field))
 

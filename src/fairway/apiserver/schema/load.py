@@ -114,7 +114,7 @@ class _Reader:
             )
 
 
-_WRITTEN_WHEN_EMPTY = (None, Scalar.TIME, Scalar.MICRO_TIME, Scalar.INT_OR_STRING, Scalar.QUANTITY)
+_WRITTEN_WHEN_EMPTY = (None, Scalar.TIME, Scalar.MICRO_TIME, Scalar.INT_OR_STRING, Scalar.QUANTITY, Scalar.RAW)
 
 
 def _shape(go_type: str) -> tuple[Shape, bool, str]:

@@ -15,7 +15,8 @@ class Scalar(enum.Enum):
     """The types that have no fields of their own; the value is the name in the description files.
 
     TIME is RFC 3339 with seconds, MICRO_TIME with microseconds, QUANTITY a number with a suffix such as 100m or 1Gi,
-    BYTES are base64 in JSON, ANY is any JSON value (managed fields, extra user information).
+    BYTES are base64 in JSON, ANY is any JSON value (managed fields, extra user information), RAW one that an object
+    carries for somebody else.
     """
 
     STRING = "string"
@@ -28,6 +29,7 @@ class Scalar(enum.Enum):
     QUANTITY = "Quantity"
     INT_OR_STRING = "IntOrString"
     ANY = "Any"
+    RAW = "RawExtension"
 
 
 class Shape(enum.Enum):

@@ -41,6 +41,7 @@ _NAMED: dict[Scalar, tuple[str, Object]] = {
         },
     ),
     Scalar.ANY: (f"{_META}.FieldsV1", {"type": "object", "description": "Any JSON value."}),
+    Scalar.RAW: (f"{_API}.runtime.RawExtension", {"type": "object", "description": "Any JSON value."}),
 }
 _ZERO: dict[Scalar, Any] = {
     Scalar.STRING: "",
