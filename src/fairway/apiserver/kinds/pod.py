@@ -13,6 +13,7 @@ from fairway.apiserver.copies import copy_of
 from fairway.apiserver.kinds.pod_diff import spec_difference
 from fairway.apiserver.kinds.podspec_defaults import all_containers, fill_pod_spec
 from fairway.apiserver.kinds.podspec_validation import validate_pod_spec
+from fairway.apiserver.kinds.scheduling_validation import merge_label_keys
 from fairway.apiserver.strategy import Strategy
 from fairway.apiserver.validation.field import forbidden
 
@@ -63,6 +64,7 @@ class PodStrategy(Strategy):
         made = super().prepare_create(obj)
         spec = made["spec"]
         _tolerate(spec)
+        merge_label_keys(spec.get("affinity") or {}, made["metadata"].get("labels") or {})
         spec.setdefault("priority", 0)
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         made["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}

@@ -8,6 +8,7 @@ from typing import Any
 from fairway.api.status import Cause
 from fairway.api.types import Object
 from fairway.apiserver.kinds.container_validation import validate_containers
+from fairway.apiserver.kinds.scheduling_validation import validate_affinity, validate_spread, validate_tolerations
 from fairway.apiserver.validation import names
 from fairway.apiserver.validation.field import (
     all_invalid,
@@ -15,15 +16,12 @@ from fairway.apiserver.validation.field import (
     forbidden,
     invalid_value,
     non_negative,
-    not_supported,
     one_of,
     required,
 )
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_SPREAD_ACTIONS = ("DoNotSchedule", "ScheduleAnyway")
 
 
 def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
@@ -35,8 +33,9 @@ def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
     causes += one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES)
     causes += one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES)
     causes += names.labels(f"{path}.nodeSelector", spec.get("nodeSelector") or {})
+    causes += validate_affinity(spec.get("affinity") or {}, f"{path}.affinity")
     causes += _dns_config(spec, path)
-    causes += _spread(spec, path)
+    causes += validate_spread(spec.get("topologySpreadConstraints") or [], f"{path}.topologySpreadConstraints")
     if spec.get("serviceAccountName"):
         name = spec["serviceAccountName"]
         causes += all_invalid(f"{path}.serviceAccountName", name, names.dns_subdomain(name))
@@ -49,7 +48,7 @@ def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
     for field in ("hostname", "subdomain"):
         if spec.get(field):
             causes += all_invalid(f"{path}.{field}", spec[field], names.dns_label(spec[field]))
-    causes += _tolerations(spec, path)
+    causes += validate_tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
     causes += _host_aliases(spec, path)
     causes += non_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds") or 0)
     return causes
@@ -86,38 +85,6 @@ def _dns_config(spec: Object, path: str) -> Iterator[Cause]:
     for index, option in enumerate((config or {}).get("options") or []):
         if not option.get("name"):
             yield required(f"{here}.options[{index}]", "must not be empty")
-
-
-def _spread(spec: Object, path: str) -> Iterator[Cause]:
-    for index, constraint in enumerate(spec.get("topologySpreadConstraints") or []):
-        here = f"{path}.topologySpreadConstraints[{index}]"
-        if constraint["maxSkew"] <= 0:
-            yield invalid_value(f"{here}.maxSkew", constraint["maxSkew"], "must be greater than zero")
-        if not constraint["topologyKey"]:
-            yield required(f"{here}.topologyKey", "can not be empty")
-        action = constraint["whenUnsatisfiable"]
-        if action not in _SPREAD_ACTIONS:
-            yield not_supported(f"{here}.whenUnsatisfiable", action, _SPREAD_ACTIONS)
-
-
-def _tolerations(spec: Object, path: str) -> Iterator[Cause]:
-    for index, toleration in enumerate(spec.get("tolerations") or []):
-        here = f"{path}.tolerations[{index}]"
-        key, operator = toleration.get("key") or "", toleration.get("operator") or ""
-        if key:
-            yield from all_invalid(f"{here}.key", key, names.qualified_name(key))
-        elif operator != "Exists":
-            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            yield invalid_value(f"{here}.operator", operator, detail)
-        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
-            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            yield invalid_value(f"{here}.effect", toleration.get("effect") or "", detail)
-        if operator == "Exists" and toleration.get("value"):
-            yield invalid_value(f"{here}.operator", toleration, "value must be empty when `operator` is 'Exists'")
-        if operator not in ("", "Equal", "Exists"):
-            yield not_supported(f"{here}.operator", operator, ("Equal", "Exists"))
-        if toleration.get("effect") and toleration["effect"] not in _EFFECTS:
-            yield not_supported(f"{here}.effect", toleration["effect"], _EFFECTS)
 
 
 def _host_aliases(spec: Object, path: str) -> Iterator[Cause]:

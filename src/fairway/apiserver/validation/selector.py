@@ -26,6 +26,8 @@ def validate_label_selector(selector: Object, path: str) -> Iterator[Cause]:
             case operator:
                 yield invalid_value(f"{here}.operator", operator, "not a valid selector operator")
         yield from all_invalid(f"{here}.key", term["key"], names.qualified_name(term["key"]))
+        for place, value in enumerate(values):
+            yield from all_invalid(f"{here}.values[{place}]", value, names.label_value(value))
 
 
 def matches(selector: Object, labels: Mapping[str, str]) -> bool:
