@@ -66,6 +66,28 @@ def test_an_edit_as_json(tmp_path: Path, mode: str, what: str) -> None:
     assert all(node[what]["added"] > 0 and node["lostConnections"] is None for node in answer["nodes"])
 
 
+def test_each_node_is_told_in_its_own_mode(tmp_path: Path) -> None:
+    note = {"fairway.dev/proxy-mode": "iptables"}
+    there = {**NODES[1], "metadata": {**NODES[1]["metadata"], "annotations": note}}
+    files = []
+    for name, items in (("old", []), ("new", [CLUSTER])):
+        path = tmp_path / name
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [*items, BOTH, NODES[0], there]}))
+        files.append(str(path))
+    out, _ = told("--old", files[0], "-f", files[1], "-o", "json")
+    nodes = {node["node"]: node for node in json.loads(out)["nodes"]}
+    assert {name: node["mode"] for name, node in nodes.items()} == {HERE: "nftables", THERE: "iptables"}
+    assert {name: ("rules" in node, "elements" in node) for name, node in nodes.items()} == {
+        HERE: (False, True),
+        THERE: (True, False),
+    }
+    lines = told("--old", files[0], "-f", files[1])[0].splitlines()
+    assert [line.split(" +")[0] for line in lines if " +" in line and ": " in line] == [
+        f"{HERE}: elements",
+        f"{THERE}: rules",
+    ]
+
+
 def test_other_kinds_are_counted_and_do_not_act_on_a_terminal(tmp_path: Path) -> None:
     old, new = written(tmp_path, "old"), written(tmp_path, "new", HOSTILE)
     _, err = told("--old", old, "-f", new)

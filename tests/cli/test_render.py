@@ -233,3 +233,15 @@ def test_what_the_flags_leave_out_is_told_by_the_clusters_own_settings() -> None
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": [node, *maps]})
     assert run("-f", "-", "--node", "n", given=given).stdout.startswith("*nat\n")
     assert "ip daddr 10.8.0.0/16" in run("-f", "-", "--node", "n", "--mode", "nftables", given=given).stdout
+
+
+def test_a_node_that_tells_its_mode_is_taken_at_its_word(tmp_path: Path) -> None:
+    told = json.loads(STUDY.objects.read_text())
+    for item in told["items"]:
+        if (item["kind"], item["metadata"]["name"]) == ("Node", STUDY.node):
+            item["metadata"]["annotations"] = {"fairway.dev/proxy-mode": "iptables"}
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps(told))
+    others = [item["metadata"]["name"] for item in told["items"] if item["kind"] == "Node"]
+    modes = {node: json.loads(run("-f", file, "--node", node, "-o", "json").stdout)["mode"] for node in others}
+    assert modes == dict.fromkeys(others, "nftables") | {STUDY.node: "iptables"}

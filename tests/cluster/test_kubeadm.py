@@ -9,6 +9,7 @@ import pytest
 from fairway.api.meta import ObjectMeta
 from fairway.api.networking import ServiceCIDR, ServiceCIDRSpec
 from fairway.base.errors import Refused
+from fairway.cli.objects import NodeFlags
 from fairway.cluster.kubeadm import ProxySettings, config_maps, settings_of
 from fairway.plan.options import Mode
 
@@ -92,3 +93,30 @@ def test_a_document_that_is_none_is_named(text: str, message: str) -> None:
     with pytest.raises(Refused) as refusal:
         settings_of([proxy(text)])
     assert str(refusal.value).startswith(message)
+
+
+def node(name: str, mode: str | None) -> dict[str, Any]:
+    notes = {"annotations": {"fairway.dev/proxy-mode": mode}} if mode is not None else {}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, **notes}}
+
+
+def test_nodes_tell_their_own_modes() -> None:
+    nodes = [node("a", "iptables"), node("b", "nftables"), node("c", "ipvs"), node("d", None)]
+    told = settings_of([proxy("mode: nftables"), *nodes])
+    assert (told.mode, told.modes) == (Mode.NFTABLES, {"a": Mode.IPTABLES, "b": Mode.NFTABLES})
+
+
+@pytest.mark.parametrize(
+    ("flag", "node_name", "mode"),
+    [
+        (None, "a", Mode.IPTABLES),
+        (None, "d", Mode.NFTABLES),
+        (None, "", Mode.NFTABLES),
+        (Mode.NFTABLES, "a", Mode.NFTABLES),
+    ],
+)
+def test_a_flag_wins_over_the_nodes_own_mode_and_that_over_the_clusters(
+    flag: Mode | None, node_name: str, mode: Mode
+) -> None:
+    told = settings_of([proxy("mode: nftables"), node("a", "iptables")])
+    assert NodeFlags(mode=flag).options(told, node=node_name).mode is mode

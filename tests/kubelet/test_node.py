@@ -76,6 +76,7 @@ def test_a_node_registers_with_everything_kubectl_shows() -> None:
                 "kubernetes.io/os": "linux",
                 "node-role.kubernetes.io/control-plane": "",
             },
+            "annotations": {"fairway.dev/proxy-mode": "nftables"},
         },
     )
     assert node["spec"] == {

@@ -109,6 +109,25 @@ def test_the_rules_of_a_node_are_those_of_its_own_mode(zones: User) -> None:
     assert "KUBE-NODEPORTS" in zones.fairway("rules", "--name", "zones", "edge").out
 
 
+def test_every_verb_knows_the_mode_of_each_node(zones: User, tmp_path: Path) -> None:
+    config = str(zones.state / "zones" / "kubeconfig")
+    asked = ["explain", "--from", "laptop", "-o", "json"]
+    modes = {
+        node: zones.fairway(*asked, "--to", f"{node}:30080", KUBECONFIG=config).json()["mode"]
+        for node in ("edge", "zones-worker")
+    }
+    assert modes == {"edge": "iptables", "zones-worker": "nftables"}
+    edit = tmp_path / "edit.yaml"
+    edit.write_text(WEB.split("---")[1].replace("type: NodePort", "type: NodePort\n  externalTrafficPolicy: Local"))
+    told = zones.fairway("diff", "-f", str(edit), "-o", "json", KUBECONFIG=config).json()["nodes"]
+    assert {node["node"]: node["mode"] for node in told} == dict.fromkeys(nodes(zones), "nftables") | {
+        "edge": "iptables"
+    }
+    healthy = zones.fairway("doctor", "--name", "zones")
+    assert (healthy.code, healthy.out.startswith("nothing found: ")) == (0, True), healthy.out
+    assert zones.fairway("status", "--name", "zones", "-o", "json").json()["modes"] == {"edge": "iptables"}
+
+
 def test_two_labs_are_up_at_once_and_do_not_know_each_other(zones: User, lab: User) -> None:
     assert zones.fairway("exec", "--name", "zones", "edge", "--", "hostname").out == "edge\n"
     assert lab.fairway("exec", "myk8s-worker", "--", "hostname").out == "myk8s-worker\n"

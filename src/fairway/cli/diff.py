@@ -23,7 +23,7 @@ from fairway.cluster.kubeadm import settings_of
 from fairway.cluster.objects import Source, read_files
 from fairway.plan.diff import Change, DoorChange, DoorTerms, Fate, FateChange
 from fairway.plan.model import Source as Sender
-from fairway.plan.options import Mode
+from fairway.plan.options import Mode, Options
 
 _SIGNS = {Change.ADDED: ("+", "green"), Change.REMOVED: ("-", "red"), Change.CHANGED: ("~", "yellow")}
 _SENDERS = {Sender.POD: "pods", Sender.NODE: "the node itself", Sender.ELSEWHERE: "everybody else"}
@@ -82,20 +82,23 @@ def diff(
     view = decode_cluster(edit.after)
     settings = settings_of(edit.after, view.service_cidrs) if old else cluster.settings
     wanted = [flags.family] if flags.family else families(view)
-    options = [flags.options(settings, family=family) for family in wanted]
     if node:
         view.node(node)
     names = [node] if node else [each.metadata.name for each in cluster.view.nodes]
-    told = consequences(edit, cluster.view, view, options, only=node, flows=_flows(source, names, here=here))
-    mode = options[0].mode
+
+    def options_of(name: str) -> list[Options]:
+        return [flags.options(settings, node=name, family=family) for family in wanted]
+
+    flows = _flows(source, names, here=here)
+    told = consequences(edit, cluster.view, view, options_of, only=node, flows=flows)
     ignored = edit.ignored or {kind: count for kind, count in view.ignored.items() if old}
     if ignored:
         counted = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(ignored.items()))
         click.echo(f"fairway: not interpreted, since agents do not read them: {counted}", err=True)
     if output == "json":
-        print_json(_json(told, mode))
+        print_json(_json(told))
     else:
-        _print(told, mode)
+        _print(told)
 
 
 def _flows(source: Source, nodes: Sequence[str], *, here: bool) -> Mapping[str, list[LiveFlow]] | None:
@@ -109,7 +112,7 @@ def _flows(source: Source, nodes: Sequence[str], *, here: bool) -> Mapping[str, 
 # -- text
 
 
-def _print(told: Consequences, mode: Mode) -> None:
+def _print(told: Consequences) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not told:
         console.print("no change: the objects are as they were")
@@ -122,7 +125,7 @@ def _print(told: Consequences, mode: Mode) -> None:
         console.print()
         for text in _door_lines(told, door, _where(nodes, every)):
             console.print(text)
-    _print_nodes(console, told, mode)
+    _print_nodes(console, told)
     for note in _notes(told):
         console.print(Text(f"note: {note}"))
 
@@ -214,12 +217,12 @@ def _state(fate: Fate | None) -> str:
     return f"{_count(len(fate.backends), 'backend')}{', address rewritten' if fate.masquerade else ''}"
 
 
-def _print_nodes(console: Console, told: Consequences, mode: Mode) -> None:
-    what = "elements" if mode is Mode.NFTABLES else "rules"
+def _print_nodes(console: Console, told: Consequences) -> None:
     console.print()
     for node in told.nodes:
         rules = node.rules
-        changed = f", {rules.replaced} changed" if mode is Mode.NFTABLES else ""
+        what = "elements" if node.mode is Mode.NFTABLES else "rules"
+        changed = f", {rules.replaced} changed" if node.mode is Mode.NFTABLES else ""
         line = f"{node.node}: {what} +{rules.added} -{rules.removed}{changed}"
         line += f"; chains +{rules.chains_added} -{rules.chains_removed}, {rules.chains_changed} changed"
         if not rules:
@@ -268,15 +271,15 @@ def _count(number: int, noun: str) -> str:
 # -- JSON
 
 
-def _json(told: Consequences, mode: Mode) -> dict[str, Any]:
+def _json(told: Consequences) -> dict[str, Any]:
     return {
-        "mode": mode,
         "objects": [_object_json(change) for change in told.edit.changes],
         "doors": [_door_json(told, door, nodes) for door, nodes in told.by_door],
         "nodes": [
             {
                 "node": node.node,
-                **node.rules.to_json(mode),
+                "mode": node.mode,
+                **node.rules.to_json(node.mode),
                 "healthChecks": [
                     {"service": check.name, "port": check.port, "before": check.before, "after": check.after}
                     for check in node.health_checks

@@ -22,6 +22,7 @@ from fairway.cluster.doctor.finding import Finding, Severity
 from fairway.cluster.objects import Source
 from fairway.cluster.scenario import DEFAULT_LAB
 from fairway.cluster.state import LabState
+from fairway.plan.options import Options
 
 FOUND = 3
 """Exit status where something was found: neither done well nor refused."""
@@ -108,8 +109,11 @@ def _here(node: str, kubeconfig: Path | None, flags: NodeFlags, percent: float) 
 def _objects(source: Source, flags: NodeFlags) -> Objects:
     cluster = read_cluster(source)
     wanted = [flags.family] if flags.family else list(Family)
-    options = {family: flags.options(cluster.settings, family=family) for family in wanted}
-    return Objects(objects=cluster.objects, view=cluster.view, options=options)
+
+    def options_of(node: str) -> dict[Family, Options]:
+        return {family: flags.options(cluster.settings, node=node, family=family) for family in wanted}
+
+    return Objects(objects=cluster.objects, view=cluster.view, options_of=options_of)
 
 
 def _print(diagnosis: Diagnosis, commands: dict[int, str]) -> None:

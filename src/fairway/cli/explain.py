@@ -155,7 +155,7 @@ def _options_of(cluster: Cluster, flags: NodeFlags, node: str | None) -> Options
 
     def options(name: str, family: Family) -> Options:
         own = flags if not node or name == node else others
-        return own.options(cluster.settings, family=family)
+        return own.options(cluster.settings, node=name, family=family)
 
     return options
 

@@ -46,14 +46,19 @@ class NodeFlags:
     bridge_interface: str = ""
     interface_name_prefix: str = ""
 
-    def options(self, told: ProxySettings, *, family: Family | None = None, mode: Mode | None = None) -> Options:
-        """The options of a node's proxy. family, mode: win over the flags; without any the rules are nftables' of IPv4.
+    def options(
+        self, told: ProxySettings, *, node: str = "", family: Family | None = None, mode: Mode | None = None
+    ) -> Options:
+        """The options of a node's proxy; node: "" for what all have together.
+
+        family, mode: win over the flags, and these over what the cluster tells of the node and of all nodes; without
+        any the rules are nftables' of IPv4.
 
         Raises Refused as `parse_options` does.
         """
         return parse_options(
             family=family or self.family or Family.IPV4,
-            mode=mode or self.mode or told.mode or Mode.NFTABLES,
+            mode=mode or self.mode or told.modes.get(node) or told.mode or Mode.NFTABLES,
             cluster_cidrs=self.cluster_cidrs or told.cluster_cidrs,
             node_port_addresses=self.node_port_addresses or told.node_port_addresses,
             node_addresses=self.node_addresses,
@@ -117,7 +122,11 @@ def objects_source(function: F) -> F:
 def node_flags(function: F) -> F:
     """How the node's proxy is started, in the words of its flags, as `flags`."""
 
-    @click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="The kind of rules.")
+    @click.option(
+        "--mode",
+        type=click.Choice([mode.value for mode in Mode]),
+        help="The kind of rules. [default: each node's own; verify: each]",
+    )
     @click.option(
         "--family", type=click.Choice(list(_FAMILIES)), help="The address family. [default: ipv4; verify: each]"
     )

@@ -39,7 +39,7 @@ def render(source: Source, node: str, flags: NodeFlags, output: str) -> None:
     What cannot be used of an object is left out and named on standard error.
     """
     cluster = read_cluster(source)
-    options = flags.options(cluster.settings)
+    options = flags.options(cluster.settings, node=node)
     view = cluster.view
     plan = compile_plan(view.services, view.slices, view.node(node), options=options)
     text, tables = _nftables(plan) if options.mode is Mode.NFTABLES else _iptables(plan)

@@ -52,7 +52,8 @@ def faults_table(faults: Sequence[Told]) -> Table:
 def _print(report: LabReport) -> None:
     console = Console(highlight=False)
     console.print(f"lab {report.name!r}, up since {report.created}, first process {report.first_process}")
-    console.print(f"proxy mode  {report.mode}")
+    others = "".join(f", {mode} on {node}" for node, mode in report.modes.items())
+    console.print(f"proxy mode  {report.mode}{others}", soft_wrap=True)
     console.print(f"API server  {report.api}", soft_wrap=True)
     console.print(f"kubeconfig  {report.kubeconfig}", soft_wrap=True)
     console.print(f"folder      {report.folder}", soft_wrap=True)

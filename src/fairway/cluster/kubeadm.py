@@ -5,8 +5,8 @@ A lab has them too. Facts: kubeadm `app/phases/addons/proxy`, `app/constants/con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -14,7 +14,7 @@ import yaml
 from fairway.api.networking import ServiceCIDR
 from fairway.api.types import Object
 from fairway.base.errors import Refused
-from fairway.plan.options import Mode
+from fairway.plan.options import MODE_ANNOTATION, Mode
 
 KUBE_SYSTEM = "kube-system"
 KUBE_PROXY, KUBEADM_CONFIG = "kube-proxy", "kubeadm-config"
@@ -26,9 +26,13 @@ _PROXY_KEY, _CLUSTER_KEY = "config.conf", "ClusterConfiguration"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    """How the proxies of a cluster are started, in the words of their flags; what nobody told is empty or None."""
+    """How the proxies of a cluster are started, in the words of their flags; what nobody told is empty or None.
+
+    modes: by node, of those that tell their own.
+    """
 
     mode: Mode | None = None
+    modes: Mapping[str, Mode] = field(default_factory=dict)
     cluster_cidrs: tuple[str, ...] = ()
     node_port_addresses: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
@@ -40,10 +44,11 @@ class ProxySettings:
 
 
 def settings_of(objects: Iterable[Object], service_cidrs: Iterable[ServiceCIDR] = ()) -> ProxySettings:
-    """What the ConfigMaps among `objects` say; the networks of Services are those of ServiceCIDRs where there are any.
+    """What ConfigMaps and Nodes among `objects` say; the networks of Services are those of ServiceCIDRs, if any.
 
     Raises Refused for a ConfigMap of these names whose document is no YAML, or has a field of another type.
     """
+    objects = list(objects)
     documents = {name: _document(objects, name, key) for name, key in _KEYS.items()}
     proxy, cluster = (_Document(name, documents[name]) for name in PUBLISHED)
     mode = _mode(proxy.text("mode"))
@@ -51,6 +56,7 @@ def settings_of(objects: Iterable[Object], service_cidrs: Iterable[ServiceCIDR] 
     cidrs = tuple(cidr for each in service_cidrs for cidr in each.spec.cidrs)
     return ProxySettings(
         mode=mode,
+        modes=dict(_modes_of_nodes(objects)),
         cluster_cidrs=_split(proxy.text("clusterCIDR")),
         node_port_addresses=proxy.texts("nodePortAddresses"),
         service_cidrs=cidrs or _split(cluster.part("networking").text("serviceSubnet")),
@@ -101,6 +107,15 @@ def _document(objects: Iterable[Object], name: str, key: str) -> Any:
                 problem = " ".join(str(error).split())
                 raise Refused(f"ConfigMap {KUBE_SYSTEM}/{name}: data.{key}: {problem}") from None
     return None
+
+
+def _modes_of_nodes(objects: Iterable[Object]) -> Iterator[tuple[str, Mode]]:
+    for obj in objects:
+        if obj.get("kind") == "Node":
+            metadata = obj.get("metadata") or {}
+            mode = _mode(str((metadata.get("annotations") or {}).get(MODE_ANNOTATION) or ""))
+            if mode is not None:
+                yield str(metadata.get("name")), mode
 
 
 def _mode(text: str) -> Mode | None:

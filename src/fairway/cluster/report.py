@@ -55,6 +55,7 @@ class LabReport:
     machines: tuple[MachineReport, ...]
     services: tuple[ServiceRecord, ...]
     problem: str | None
+    modes: Mapping[str, Mode] = field(default_factory=dict)
     faults: tuple[Told, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,6 +68,7 @@ class LabReport:
             "folder": self.folder,
             "created": self.created,
             "mode": self.mode,
+            "modes": dict(self.modes),
             "families": list(self.families),
             "firstProcess": self.first_process,
             "images": dict(self.images),
@@ -133,6 +135,7 @@ async def report_lab(state: LabState) -> LabReport:
         folder=str(state.folder),
         created=record.created,
         mode=record.mode,
+        modes=record.modes,
         families=record.families,
         first_process=record.pid,
         machines=(*nodes, *_clients(hosts, record.clients)),

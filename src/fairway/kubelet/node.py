@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fairway.api.types import Object
 from fairway.kubelet.config import KubeletConfig
 from fairway.kubelet.times import micro_time, timestamp
+from fairway.plan.options import MODE_ANNOTATION
 
 KUBELET_VERSION = "v1.33.0+fairway"
 MAX_PODS = 110
@@ -82,7 +83,11 @@ def node_object(config: KubeletConfig, machine: Machine, now: float) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": config.node_name, "labels": labels},
+        "metadata": {
+            "name": config.node_name,
+            "labels": labels,
+            "annotations": {MODE_ANNOTATION: config.mode.value},
+        },
         "spec": spec,
         "status": node_status(config, machine, ready_since=now, now=now),
     }

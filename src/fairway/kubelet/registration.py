@@ -101,7 +101,7 @@ class Registration:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            body = {"metadata": {"labels": wanted["metadata"]["labels"]}}
+            body = {"metadata": {field: wanted["metadata"][field] for field in ("labels", "annotations")}}
             created = await self._client.patch(NODES, self._config.node_name, body)
         await self._post_status()
         return str(created["metadata"]["uid"])

@@ -23,6 +23,10 @@ class Mode(StrEnum):
     IPTABLES = "iptables"
 
 
+MODE_ANNOTATION = "fairway.dev/proxy-mode"
+"""Annotation of a Node: the Mode of its agent. A lab's nodes have it; elsewhere all agents of a cluster share one."""
+
+
 class LocalMode(StrEnum):
     """How pods of this cluster are told from other sources: `detectLocalMode` of a KubeProxyConfiguration."""
 

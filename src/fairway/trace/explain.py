@@ -105,19 +105,20 @@ def explain(question: Question, scene: Scene) -> Explanation:
     legs = _legs(question, asker, node, destination, evaluators)
     last = legs[-1]
     evaluator = evaluators[last.node]
-    runs = run_rules(evaluator, last.packet, scene.mode) if question.rules else ()
+    mode = scene.mode_of(last.node)
+    runs = run_rules(evaluator, last.packet, mode) if question.rules else ()
     opening = evaluator.opening(last.packet)
     differs = disagreement(runs, last.trace) if question.rules else ""
     setting = Setting(asker, opening, evaluator, scene.places, question.pod_source)
     notes = list(notes_of(legs, setting))
-    known = known_corner(evaluator, last.packet, scene.mode) if differs else ""
+    known = known_corner(evaluator, last.packet, mode) if differs else ""
     if known:
-        notes.append(f"In mode {scene.mode} {differs}: {known}")
+        notes.append(f"In mode {mode} {differs}: {known}")
         differs = ""
     return Explanation(
         asker=asker,
         target=target,
-        mode=scene.mode,
+        mode=mode,
         legs=legs,
         trace=last.trace,
         opening=opening,

@@ -34,9 +34,9 @@ class Scene:
     def node_names(self) -> tuple[str, ...]:
         return tuple(node.metadata.name for node in self.view.nodes)
 
-    @property
-    def mode(self) -> Mode:
-        return self._options_of("", Family.IPV4).mode
+    def mode_of(self, node: str) -> Mode:
+        """The mode of its proxy."""
+        return self._options_of(node, Family.IPV4).mode
 
     def is_pod_network(self, address: IPAddress) -> bool:
         """Whether it is in the pod network, as the proxies are told."""

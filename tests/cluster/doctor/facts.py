@@ -109,7 +109,7 @@ def case_of(
     case = Case(
         view=decode_cluster(given),
         wanted=read_wanted(given),
-        options={Family.IPV4: told},
+        options_of=lambda _node: {Family.IPV4: told},
         clients=(CLIENT,),
     )
     facts = NodeFacts(
@@ -130,7 +130,7 @@ def case_of(
     return Case(
         view=case.view,
         wanted=case.wanted,
-        options=case.options,
+        options_of=case.options_of,
         clients=case.clients,
         facts={HERE: replace(facts, **(changes or {}))},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +22,9 @@ from fairway.plan.model import Door, DoorKind, Plan, ServicePort
 from fairway.plan.options import Mode, Options, internal_addresses
 
 CONNTRACK_PERCENT = 90.0
+
+OptionsOf = Callable[[str], Mapping[Family, Options]]
+"""The options of a node's proxy, by family; none where they are not known."""
 
 
 class WantedPort(Struct, frozen=True, kw_only=True, rename=json_name):
@@ -61,20 +64,19 @@ class Case:
     """All that is known.
 
     view: None where no cluster was asked, so that only nodes are judged. facts: of the nodes that were looked into, by
-    name. options: of the nodes' proxies, by family. clients: addresses of machines outside, as far as they are known.
+    name. options_of: of a node's proxy, by family. clients: addresses of machines outside, as far as they are known.
     """
 
     view: ClusterView | None = None
     wanted: Mapping[Key, Wanted] = field(default_factory=dict)
     facts: Mapping[str, NodeFacts] = field(default_factory=dict)
-    options: Mapping[Family, Options] = field(default_factory=dict)
+    options_of: OptionsOf = lambda _node: {}
     clients: tuple[str, ...] = ()
     conntrack_percent: float = CONNTRACK_PERCENT
 
-    @property
-    def mode(self) -> Mode | None:
-        """Of the proxies; None where nobody knows it."""
-        return next((options.mode for options in self.options.values()), None)
+    def mode_of(self, node: str) -> Mode | None:
+        """Of its proxy; None where nobody knows it."""
+        return next((options.mode for options in self.options_of(node).values()), None)
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -100,7 +102,7 @@ class Case:
 
     def _plans(self, node: Node) -> Iterator[Plan]:
         assert self.view is not None
-        for family, options in self.options.items():
+        for family, options in self.options_of(node.metadata.name).items():
             if family in families_of(node):
                 yield compile_plan(self.view.services, self.view.slices, node, options=options)
 

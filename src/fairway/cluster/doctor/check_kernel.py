@@ -122,10 +122,10 @@ def conntrack(case: Case) -> Iterator[Finding]:
 
 def route_localnet(case: Case) -> Iterator[Finding]:
     """Mode iptables opens node ports on 127.0.0.1, which only works with route_localnet."""
-    options = case.options.get(Family.IPV4)
-    if options is None or options.mode is not Mode.IPTABLES or not options.localhost_node_ports:
-        return
     for name, facts in case.facts.items():
+        options = case.options_of(name).get(Family.IPV4)
+        if options is None or options.mode is not Mode.IPTABLES or not options.localhost_node_ports:
+            continue
         opens = any(plan.localhost_node_ports and plan.node_port_addresses is None for plan in case.plans.get(name, ()))
         if opens and any(case.doors(name, DoorKind.NODE_PORT)) and facts.number(_ROUTE_LOCALNET) == 0:
             yield Finding(

@@ -105,7 +105,7 @@ def _probes(case: Case, facts: NodeFacts, plan: Plan, opening: Opening) -> Itera
     way = door.ways[Source.POD if door.kind is DoorKind.CLUSTER_IP else Source.ELSEWHERE]
     if not isinstance(way.outcome, Backends):
         return
-    marked = MASQUERADE_MARK if way.masquerade and case.mode is Mode.IPTABLES else 0
+    marked = MASQUERADE_MARK if way.masquerade and case.mode_of(plan.node) is Mode.IPTABLES else 0
     by_place = {backend.local: backend for backend in way.outcome.choices}
     for backend in list(by_place.values())[:_EXAMPLES]:
         if backend.address in plan.node_addresses:
@@ -165,7 +165,7 @@ def proxies(case: Case) -> Iterator[Finding]:
         found = dict(_implementations(facts))
         if len(found) < 2:
             continue
-        mine = _own(case, found)
+        mine = _own(case.mode_of(name), found)
         others = [each for each in found if each != mine]
         yield Finding(
             check="two-proxies",
@@ -195,11 +195,11 @@ def _implementations(facts: NodeFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield f"{names.KUBE_SERVICES} of {tool}", ("sh", "-c", line)
 
 
-def _own(case: Case, found: Mapping[str, object]) -> str:
-    """The one that the proxies' mode says; the first where nothing does."""
+def _own(mode: Mode | None, found: Mapping[str, object]) -> str:
+    """The one that the proxy's mode says; the first where nothing does."""
     nft = [each for each in found if each.startswith(("table", "kube-proxy"))]
     ipt = [each for each in found if each not in nft]
-    wanted = ipt if case.mode is Mode.IPTABLES else nft
+    wanted = ipt if mode is Mode.IPTABLES else nft
     return (wanted or nft or ipt)[0]
 
 
@@ -209,10 +209,11 @@ def _own(case: Case, found: Mapping[str, object]) -> str:
 def drift(case: Case) -> Iterator[Finding]:
     """The kernel's rules are not those of the objects."""
     for name, facts in case.facts.items():
+        mode = case.mode_of(name)
         for plan in case.plans.get(name, ()):
-            if case.mode is Mode.NFTABLES and not facts.kube_proxy:
+            if mode is Mode.NFTABLES and not facts.kube_proxy:
                 yield from _nft_drift(name, facts, plan)
-            elif case.mode is Mode.IPTABLES:
+            elif mode is Mode.IPTABLES:
                 yield from _ipt_drift(name, facts, plan)
 
 

@@ -11,16 +11,15 @@ import msgspec
 
 from fairway.api.codec import ClusterView
 from fairway.api.types import Object
-from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.cluster.doctor.case import Case, read_wanted
+from fairway.cluster.doctor.case import Case, OptionsOf, read_wanted
 from fairway.cluster.doctor.check_kernel import SOMEWHERE, pod_samples
 from fairway.cluster.doctor.diagnose import Diagnosis, confirmed, diagnose, is_settled
 from fairway.cluster.doctor.facts import NodeFacts, Questions
 from fairway.cluster.hosts import LabHosts, environment
 from fairway.cluster.noderules import OnNode, own_program
 from fairway.cluster.state import LabState
-from fairway.plan.options import Options, internal_addresses
+from fairway.plan.options import internal_addresses
 
 NODEFACTS = "fairway.cluster.doctor.nodefacts"
 _LIMIT_S = 60
@@ -28,11 +27,11 @@ _LIMIT_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """A cluster as it is now. options: of its nodes' proxies, by family."""
+    """A cluster as it is now. options_of: of a node's proxy, by family."""
 
     objects: Sequence[Object]
     view: ClusterView
-    options: Mapping[Family, Options]
+    options_of: OptionsOf
 
 
 Look = Callable[[Questions], Mapping[str, NodeFacts]]
@@ -79,7 +78,7 @@ def _case(
         view=known.view,
         wanted=read_wanted(known.objects),
         facts=facts or {},
-        options=known.options,
+        options_of=known.options_of,
         clients=tuple(clients),
         conntrack_percent=conntrack_percent,
     )

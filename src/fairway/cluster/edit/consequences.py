@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,14 +18,15 @@ from fairway.plan.compile import compile_plan
 from fairway.plan.diff import DoorChange, HealthCheckChange, diff
 from fairway.plan.evaluate import Evaluator
 from fairway.plan.model import Note, Plan
-from fairway.plan.options import Options
+from fairway.plan.options import Mode, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConsequences:
-    """Of one node, in all families it has. notes: what its agent would newly say of objects."""
+    """Of one node, in all families it has. mode: of its rules. notes: what its agent would newly say of objects."""
 
     node: str
+    mode: Mode
     doors: tuple[DoorChange, ...] = ()
     health_checks: tuple[HealthCheckChange, ...] = ()
     rules: RuleChanges = field(default_factory=RuleChanges)
@@ -76,12 +77,12 @@ def consequences(
     edit: Edit,
     before: ClusterView,
     after: ClusterView,
-    options: Sequence[Options],
+    options_of: Callable[[str], Sequence[Options]],
     *,
     only: str = "",
     flows: Mapping[str, Sequence[LiveFlow]] | None = None,
 ) -> Consequences:
-    """Node by node. options: of the nodes' proxies, one a family. only: the name of the one node to look at.
+    """Node by node. options_of: of a node's proxy, one a family. only: the name of the one node to look at.
 
     flows: of the nodes that were asked for theirs, by name.
     """
@@ -93,6 +94,7 @@ def consequences(
         nodes=tuple(
             _on_node(name, _plans(before, old[name], options), _plans(after, new[name], options), options, flows)
             for name in names
+            for options in [options_of(name)]
         ),
     )
 
@@ -120,6 +122,7 @@ def _on_node(
     known = {(note.origin, note.message) for plan in before for note in plan.notes}
     return NodeConsequences(
         node=name,
+        mode=options[0].mode,
         doors=tuple(change for each in diffs for change in each.doors),
         health_checks=tuple(change for each in diffs for change in each.health_checks),
         rules=_sum(counted),
