@@ -43,29 +43,39 @@ def test_fields_are_named_as_kubernetes_names_them() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("nodse: 3", "nodse: there is no such field; did you mean 'nodes'?"),
-        ("nodes: [{}, {zoen: a}]", "nodes[1].zoen: there is no such field; did you mean 'zone'?"),
-        ("networks: {pod: 10.0.0.0/8}", "networks.pod: there is no such field; did you mean 'pods'?"),
-        ("clients: [{name: a, xyz: 1}]", "clients[0].xyz: there is no such field; the fields are name, address"),
-        ("nodes: many", "nodes: Expected a whole number or a list, got a text"),
-        ("nodes: [{labels: {disk: 1}}]", "nodes[0].labels[...]: Expected a text, got a whole number"),
-        ("proxyMode: ipvs", "proxyMode: Invalid enum value 'ipvs'; expected one of nftables, iptables"),
-        ("nodes: [{role: boss}]", "nodes[0].role: Invalid enum value 'boss'; expected one of control-plane, worker"),
-        ("clients: [{}]", "clients[0]: Object missing required field name"),
-        ("[]", "Expected a mapping, got a list"),
-        ("nodes: 3\nzones: [\n", "line 3, column 1: did not find expected node content"),
-        ("nodes: 3\nnodes: 4", "line 2, column 1: the key 'nodes' stands twice in one mapping"),
-        ("nodes: 3\n---\nnodes: 4", "it holds 2 documents; a lab file is one"),
+        ("nodse: 3", ", line 1: nodse: there is no such field; did you mean 'nodes'?"),
+        ("nodes:\n- {}\n- name: a\n  zoen: a", ", line 4: nodes[1].zoen: there is no such field; did you mean 'zone'?"),
+        ("networks: {pod: 10.0.0.0/8}", ", line 1: networks.pod: there is no such field; did you mean 'pods'?"),
+        (
+            "nodes: 2\nclients:\n- {name: a, xyz: 1}",
+            ", line 3: clients[0].xyz: there is no such field; the fields are name, address",
+        ),
+        ("nodes: many", ", line 1: nodes: Expected a whole number or a list, got a text"),
+        (
+            "nodes:\n- labels:\n    disk: 1",
+            ", line 2: nodes[0].labels[...]: Expected a text, got a whole number; put it in quotes",
+        ),
+        ("proxyMode: ipvs", ", line 1: proxyMode: Invalid enum value 'ipvs'; expected one of nftables, iptables"),
+        (
+            "nodes: [{role: boss}]",
+            ", line 1: nodes[0].role: Invalid enum value 'boss'; expected one of control-plane, worker",
+        ),
+        ("clients:\n- {}", ", line 2: clients[0]: it has no name, and must have one"),
+        ("name: [a]", ", line 1: name: Expected a text, got a list"),
+        ("[]", ": Expected a mapping, got a list"),
+        ("nodes: 3\nzones: [\n", ": line 3, column 1: did not find expected node content"),
+        ("nodes: 3\nnodes: 4", ": line 2, column 1: the key 'nodes' stands twice in one mapping"),
+        ("nodes: 3\n---\nnodes: 4", ": it holds 2 documents; a lab file is one"),
         (
             "apiVersion: v1\nkind: Pod",
-            "this is a Kubernetes object; name its file under `manifests` of a lab file",
+            ": this is a Kubernetes object; name its file under `manifests` of a lab file",
         ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, problem: str) -> None:
     with pytest.raises(Refused) as refused:
         decode_lab_file(text, source="lab.yaml")
-    assert str(refused.value) == f"lab.yaml: {problem}"
+    assert str(refused.value) == f"lab.yaml{problem}"
 
 
 def test_manifests_are_looked_for_beside_the_file(tmp_path: Path) -> None:

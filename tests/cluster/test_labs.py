@@ -62,7 +62,7 @@ def test_a_manifest_that_cannot_be_is_refused(tmp_path: Path, manifest: str | No
     if manifest is not None:
         path.write_text(manifest)
     file = tmp_path / "lab.yaml"
-    file.write_text("manifests: [web.yaml]")
+    file.write_text("nodes: 2\nmanifests:\n- web.yaml\n")
     with pytest.raises(Refused) as refused:
-        scenario_of(read_lab_file(file), source="lab.yaml")
-    assert str(refused.value) == problem.format(path=path)
+        scenario_of(read_lab_file(file), source=str(file))
+    assert str(refused.value) == f"{file}, line 3: manifests[0]: {problem.format(path=path)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,13 +10,14 @@ import pytest
 
 from fairway.base.errors import Refused
 from fairway.cluster.labfile import LabFile, decode_lab_file, plain
-from fairway.cluster.layout import MAX_NODES, lay_out, spell_out
+from fairway.cluster.layout import lay_out, spell_out
+from fairway.cluster.layout_nodes import MAX_NODES
 from fairway.cluster.scenario import CONTROL_PLANE_TAINT, ZONE_LABEL, Scenario
 from fairway.plan.options import Mode
 
 
 def laid_out(text: str) -> Scenario:
-    return lay_out(decode_lab_file(text, source="lab.yaml"), source="lab.yaml")
+    return lay_out(decode_lab_file(text, source="lab.yaml"), source="lab.yaml", text=text)
 
 
 def test_a_number_of_nodes_is_a_lab() -> None:
@@ -105,27 +107,56 @@ def test_a_small_network_has_no_addresses_for_load_balancers(prefix: int) -> Non
     assert str(pool) == {24: "10.0.0.200-10.0.0.250", 29: "None"}[prefix]
 
 
+NODES, PODS = "networks.nodes 172.18.0.0/16", "networks.pods 10.10.0.0/16"
+USABLE = f"{NODES}; give one from 172.18.0.1 to 172.18.255.254"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("name: Lab", "name: 'Lab' is no name of a lab; use a-z, 0-9 and '-', at most 32 characters"),
+        # Names
+        ("nodes: [{name: a}, {name: a}]", "nodes[1].name: the name a is given twice; nodes[0] has it"),
+        ("{nodes: [{name: a}], clients: [{name: a}]}", "clients[0].name: the name a is given twice; nodes[0] has it"),
+        ("clients: [{name: a}, {name: a}]", "clients[1].name: the name a is given twice; clients[0] has it"),
         (
-            "networks: {nodes: 10.10.0.0/16}",
-            "networks.nodes 10.10.0.0/16 and networks.pods 10.10.0.0/16 overlap: give one of them another",
+            "nodes: [{name: a, count: 3}, {name: a2}]",
+            "nodes[1].name: the name a2 is given twice; nodes[0] (count 3 makes names of it) has it",
         ),
-        ("nodes: [{name: a}, {name: a}]", "nodes[1]: the name a is given twice; nodes[0] has it"),
-        ("{nodes: [{name: a}], clients: [{name: a}]}", "lab 'myk8s': two hosts are named a"),
+        (
+            "nodes: [{name: a2}, {name: a, count: 2}]",
+            "nodes[1].name: the name a2 is given twice (count 2 makes names of it); nodes[0] has it",
+        ),
+        (
+            "nodes: [{name: My_Node}]",
+            "nodes[0].name: 'My_Node' is no host name; use a-z, 0-9 and '-', at most 63 characters",
+        ),
+        ("clients: [{name: ''}]", "clients[0].name: '' is no host name; use a-z, 0-9 and '-', at most 63 characters"),
+        # Numbers and roles
         ("nodes: 251", "nodes: 251 is no number of nodes; a lab has from 1 to 250"),
         ("nodes: [{count: 0}]", "nodes[0].count: 0 is no number of nodes; a lab has from 1 to 250"),
         ("nodes: []", "nodes: 0 is no number of nodes; a lab has from 1 to 250"),
-        (
-            "nodes: [{count: 2, address: 172.18.0.9}]",
-            "nodes[0]: address is of one node, and count is 2; list the nodes one by one",
+        *(
+            (
+                f"nodes: [{{count: 2, {field}: {value}}}]",
+                f"nodes[0].{field}: it is of one node, and count is 2; list the nodes one by one",
+            )
+            for field, value in (
+                ("address", "172.18.0.9"),
+                ("podCIDR", "10.10.0.0/24"),
+                ("lastPodAddress", "10.10.0.9"),
+            )
         ),
         (
             "nodes: [{role: control-plane}, {role: control-plane}]",
             "nodes[1].role: a lab has one control plane, and this is the second; make it a worker",
         ),
+        (
+            "nodes: [{role: control-plane, count: 2}]",
+            "nodes[0].role: a lab has one control plane, and this is the second; make it a worker",
+        ),
         ("nodes: [{role: worker}]", "nodes: all are workers; a lab needs one node with role: control-plane"),
+        # Zones, labels, taints
         ("zones: -1", "zones: -1 is no number of zones; give from 1 to 250, or their names"),
         (
             "nodes: [{taints: ['a:Never']}]",
@@ -135,31 +166,126 @@ def test_a_small_network_has_no_addresses_for_load_balancers(prefix: int) -> Non
             ),
         ),
         (
-            "{nodes: 7, networks: {nodes: 10.0.0.0/29}}",
-            "nodes: networks.nodes 10.0.0.0/29 has no address left; give a larger network",
+            "nodes: [{taints: ['a=b:NoExecute', 'a=c:NoExecute']}]",
+            "nodes[0].taints: a with NoExecute is given twice; give it once",
+        ),
+        # Networks
+        (
+            "networks: {nodes: 10.10.0.0/16}",
+            f"networks.nodes: networks.nodes 10.10.0.0/16 and {PODS} overlap; give one of them another",
         ),
         (
-            "{nodes: 3, networks: {pods: 10.10.0.0/23}}",
-            "networks.pods 10.10.0.0/23 has no room for 3 nodes: give a larger",
+            "networks: {pods: 10.0.0.0/8}",
+            (
+                "networks.pods: networks.pods 10.0.0.0/8 and networks.services 10.200.1.0/24 overlap; "
+                "give one of them another"
+            ),
+        ),
+        (
+            "networks: {pods: ['fd00:172:18::/64', 10.10.0.0/16]}",
+            (
+                "networks.pods: networks.nodes fd00:172:18::/64 and networks.pods fd00:172:18::/64 overlap; "
+                "give one of them another"
+            ),
         ),
         (
             "networks: {nodes: [10.0.0.0/16, 10.1.0.0/16]}",
             "networks.nodes: 10.0.0.0/16 and 10.1.0.0/16 are both IPv4; give one of each family",
         ),
         (
+            "networks: {nodes: 10.0.0.0/31}",
+            "networks.nodes: 10.0.0.0/31 has no room for a bridge and a node; give a larger network",
+        ),
+        (
+            "{nodes: 7, networks: {nodes: 10.0.0.0/29}}",
+            "nodes: networks.nodes 10.0.0.0/29 has no address left; give a larger network",
+        ),
+        (
+            "{nodes: 3, networks: {pods: 10.10.0.0/23}}",
+            "networks.pods: 10.10.0.0/23 has no room for 3 nodes; give a larger network",
+        ),
+        ("networks: {gateway: 10.0.0.1}", f"networks.gateway: 10.0.0.1 is no host address of {USABLE}"),
+        (
+            "networks: {gateway: 172.18.255.200}",
+            (
+                "networks.gateway: 172.18.255.200 is among networks.loadBalancers 172.18.255.200-172.18.255.250; "
+                "give another"
+            ),
+        ),
+        (
             "networks: {loadBalancers: 172.18.0.9}",
             "networks.loadBalancers: '172.18.0.9' is no pool; write FIRST-LAST, two addresses of networks.nodes",
+        ),
+        (
+            "networks: {loadBalancers: 172.18.0.9-172.19.0.9}",
+            f"networks.loadBalancers: 172.19.0.9 is no host address of {USABLE}",
+        ),
+        (
+            "networks: {loadBalancers: 172.18.0.9-172.18.0.8}",
+            "networks.loadBalancers: 172.18.0.9-172.18.0.8 ends before it begins; write FIRST-LAST",
+        ),
+        (
+            "networks: {loadBalancers: '172.18.0.9-fd00:172:18::9'}",
+            "networks.loadBalancers: '172.18.0.9-fd00:172:18::9' begins in one address family and ends in the other",
+        ),
+        # Addresses
+        ("nodes: [{address: 10.0.0.9}]", f"nodes[0].address: 10.0.0.9 is no host address of {USABLE}"),
+        (
+            "clients: [{name: a, address: 172.18.255.255}]",
+            f"clients[0].address: 172.18.255.255 is no host address of {USABLE}",
+        ),
+        (
+            "{nodes: [{address: 172.18.0.9}], clients: [{name: a, address: 172.18.0.9}]}",
+            "nodes[0].address: the address 172.18.0.9 is given twice; clients[0].address has it",
+        ),
+        (
+            "nodes: [{address: 172.18.0.1}]",
+            "nodes[0].address: the address 172.18.0.1 is given twice; networks.gateway has it",
+        ),
+        (
+            "nodes: [{address: 172.18.255.201}]",
+            (
+                "nodes[0].address: 172.18.255.201 is among networks.loadBalancers 172.18.255.200-172.18.255.250; "
+                "give another"
+            ),
+        ),
+        (
+            "nodes: [{podCIDR: 10.11.0.0/24}]",
+            f"nodes[0].podCIDR: 10.11.0.0/24 is not inside {PODS}; give a part of it, or larger networks.pods",
+        ),
+        (
+            "nodes: [{podCIDR: 10.10.0.0/31}]",
+            "nodes[0].podCIDR: 10.10.0.0/31 has no room for a gateway and a pod; give a larger network",
+        ),
+        (
+            "nodes: [{name: a, podCIDR: 10.10.0.0/23}, {podCIDR: 10.10.1.0/24}]",
+            "nodes[1].podCIDR: 10.10.1.0/24 overlaps 10.10.0.0/23, the podCIDR of a; give another",
+        ),
+        (
+            "nodes: [{lastPodAddress: 10.10.1.4}]",
+            "nodes[0].lastPodAddress: 10.10.1.4 is not in 10.10.0.0/24, the node's podCIDR; give one that is",
         ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text: str, problem: str) -> None:
     with pytest.raises(Refused) as refused:
         laid_out(text)
-    assert str(refused.value) == f"lab.yaml: {problem}"
+    assert str(refused.value) == f"lab.yaml, line 1: {problem}"
+
+
+def test_a_zone_is_a_label() -> None:
+    for text, field in (("zones: [a b]", "zones[0]"), ("nodes: [{zone: a b}]", "nodes[0].zone")):
+        with pytest.raises(Refused, match=rf"lab\.yaml, line 1: {re.escape(field)}: 'a b' cannot be a zone"):
+            laid_out(text)
+
+
+def test_no_address_is_no_address() -> None:
+    with pytest.raises(Refused, match=r"lab\.yaml, line 3: clients\[1\]\.address: .*'172\.18\.0'"):
+        laid_out("clients:\n- name: a\n- {name: b, address: 172.18.0}")
 
 
 def test_a_label_that_the_api_server_would_not_take_is_refused_before_anything_is_made() -> None:
-    with pytest.raises(Refused, match=r"lab\.yaml: nodes\[0\]\.labels: Invalid value: \"a b\""):
+    with pytest.raises(Refused, match=r"lab\.yaml, line 1: nodes\[0\]\.labels: Invalid value: \"a b\""):
         laid_out("nodes: [{labels: {a b: c}}]")
 
 

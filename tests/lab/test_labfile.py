@@ -148,8 +148,8 @@ def test_a_bad_file_makes_nothing(user: User, tmp_path: Path) -> None:
     refused = user.fairway("up", "-f", str(file))
     assert (refused.code, refused.out) == (1, "")
     assert (
-        refused.err
-        == f"fairway: manifest {tmp_path}/none.yaml is not there; paths are taken from the lab file's folder\n"
+        refused.err == f"fairway: {file}, line 3: manifests[0]: manifest {tmp_path}/none.yaml is not there; "
+        "paths are taken from the lab file's folder\n"
     )
     assert not (user.state / "bad").exists()
 

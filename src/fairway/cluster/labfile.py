@@ -14,6 +14,7 @@ import yaml
 from fairway.api.manifest import parse_documents
 from fairway.base.errors import Refused
 from fairway.cluster.images import absolute
+from fairway.cluster.labfields import WrongField, placed
 from fairway.plan.options import Mode
 
 Texts = str | tuple[str, ...]
@@ -92,6 +93,7 @@ _MAPPINGS: Mapping[str, type[_Fields]] = {
 """What stands at a path, indices left out."""
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field (?P<field>.*)", re.DOTALL)
 _PLACED = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 
 
@@ -145,10 +147,10 @@ def decode_lab_file(text: str, *, source: str) -> LabFile:
     try:
         return msgspec.convert(document, LabFile)
     except msgspec.ValidationError as error:
-        raise Refused(f"{source}: {_explain(str(error))}") from None
+        raise placed(_explain(str(error)), source=source, text=text) from None
 
 
-def _explain(message: str) -> str:
+def _explain(message: str) -> WrongField:
     """What msgspec says, with the field as a person wrote it, and the near name for one that is none."""
     found = _PLACED.fullmatch(message)
     assert found is not None
@@ -156,15 +158,19 @@ def _explain(message: str) -> str:
     unknown = _UNKNOWN.fullmatch(found["problem"])
     if unknown is None:
         problem = re.sub(r"`([\w| ]+)`", lambda types: _in_words(types[1]), found["problem"])
+        if problem.startswith("Expected a text, got") and "list" not in problem and "mapping" not in problem:
+            problem += "; put it in quotes"
+        if missing := _MISSING.fullmatch(problem):
+            problem = f"it has no {missing['field']}, and must have one"
         if problem.startswith("Invalid enum value"):
             problem += f"; expected one of {', '.join(_CHOICES[path.rpartition('.')[2]])}"
-        return f"{path}: {problem}" if path else problem
+        return WrongField(path, problem)
     kind = _MAPPINGS[re.sub(r"\[\d+\]", "[]", path)]
     names = [field.encode_name for field in msgspec.structs.fields(kind)]
     near = difflib.get_close_matches(unknown["field"], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(names)}"
     where = f"{path}." if path else ""
-    return f"{where}{unknown['field']}: there is no such field; {hint}"
+    return WrongField(f"{where}{unknown['field']}", f"there is no such field; {hint}")
 
 
 def _in_words(types: str) -> str:

@@ -13,6 +13,7 @@ from fairway.api.resources import BY_KIND
 from fairway.api.types import Object
 from fairway.base.errors import Refused
 from fairway.cluster.images import OPTION, check_image, together
+from fairway.cluster.labfields import WrongField, placed
 from fairway.cluster.labfile import LabFile, place_of_image, read_lab_file
 from fairway.cluster.layout import lay_out
 from fairway.cluster.scenario import STUDY, Scenario
@@ -53,8 +54,9 @@ def scenario_of(lab: LabFile, *, source: str, images: Mapping[str, str] | None =
     source: how errors name it, the path of a lab that has images. images: those told beside it, which win.
     Raises Refused as `lay_out`, `read_manifest` and `check_image`.
     """
-    scenario = lay_out(lab, source=source)
-    manifests = [read_manifest(Path(path)) for path in lab.manifests]
+    text = _text_of(source)
+    scenario = lay_out(lab, source=source, text=text)
+    manifests = [_manifest(index, path, source, text) for index, path in enumerate(lab.manifests)]
     pods = [obj["metadata"]["name"] for each in manifests for obj in each.objects if obj["kind"] == "Pod"]
     return replace(
         scenario,
@@ -72,6 +74,21 @@ def _images(file: Mapping[str, str], told: Mapping[str, str], source: str) -> tu
         if any(image.reference == found[-1].reference for image in found[:-1]):
             raise Refused(f"{where}: the image is given twice; give it one path")
     return tuple(found)
+
+
+def _manifest(index: int, path: str, source: str, text: str) -> Manifest:
+    try:
+        return read_manifest(Path(path))
+    except Refused as error:
+        raise placed(WrongField(f"manifests[{index}]", str(error)), source=source, text=text) from None
+
+
+def _text_of(source: str) -> str:
+    """A lab file's, by which errors name lines; "" where there is no such file (any more)."""
+    try:
+        return Path(source).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def study_lab(*, dual_stack: bool) -> Scenario:

@@ -15,7 +15,7 @@ from fairway.base.errors import Refused
 
 T = TypeVar("T")
 
-_LAB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+LAB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _MAX_HOST_NAME = 63
 """RFC 1123 label; a Node's name is one in this lab, so that it can be the hostname as well."""
@@ -161,7 +161,7 @@ def _given(first: T, second: T | None) -> tuple[T, ...]:
 
 
 def _problems(topology: Topology) -> Iterator[str]:
-    if not _LAB_NAME.fullmatch(topology.name):
+    if not LAB_NAME.fullmatch(topology.name):
         yield "its name must be lower case letters, digits and '-', at most 32 characters"
     if not topology.nodes:
         yield "it has no node"
