@@ -100,6 +100,18 @@ def test_a_service_of_its_manifests_answers_at_every_node_in_either_mode(zones: 
         assert "Hostname: web" in answer.out, door
 
 
+def test_a_service_stands_for_a_pod_of_it(zones: User) -> None:
+    answer = zones.fairway("exec", "--name", "zones", "-o", "json", "svc/web", "--", "hostname").json()
+    assert (answer["host"], answer["output"], answer["exitCode"]) == ("default/web", "web\n", 0)
+    assert zones.fairway("exec", "--name", "zones", "service/default/web", "--", "hostname").out == "web\n"
+    shell = zones.fairway("shell", "--name", "zones", "svc/web", stdin="hostname\nexit 3\n", SHELL="")
+    assert (shell.code, shell.out.splitlines()[-1]) == (3, "web")
+    refused = zones.fairway("exec", "--name", "zones", "svc/wbe", "--", "true")
+    assert refused.err == "fairway: there is no Service 'wbe' in this lab; did you mean svc/web?\n"
+    plain = zones.fairway("exec", "--name", "zones", "svc/kubernetes", "--", "true")
+    assert (plain.code, "has no selector" in plain.err) == (1, True)
+
+
 def test_the_rules_of_a_node_are_those_of_its_own_mode(zones: User) -> None:
     modes = {
         node: zones.fairway("rules", "--name", "zones", "-o", "json", node).json()["mode"]
