@@ -395,6 +395,73 @@ def test_a_binding_puts_a_pod_on_a_node_once(api):
     assert "target.name: Required value" in status["message"]
 
 
+def eviction(name="p", **fields):
+    return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}, **fields}
+
+
+def test_an_eviction_marks_a_pod_as_deleted_and_says_why(api):
+    api.create(PODS, pod("p", nodeName="n1"))
+    answer = api.call("POST", f"{PODS}/p/eviction", eviction(deleteOptions={"gracePeriodSeconds": 7}))
+    assert answer == (201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+    _, found = api.get(f"{PODS}/p")
+    assert found["metadata"]["deletionGracePeriodSeconds"] == 7
+    assert found["status"]["conditions"] == [
+        {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        }
+    ]
+    api.pass_time(5)
+    assert api.call("POST", f"{PODS}/p/eviction", eviction())[0] == 201
+    assert api.get(f"{PODS}/p")[1] == found
+
+
+def test_an_eviction_of_a_pod_that_runs_nowhere_removes_it_at_once(api):
+    api.create(PODS, pod("p"))
+    assert api.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}})[0] == 201
+    assert api.call("POST", f"{PODS}/p/eviction", eviction())[1]["message"] == 'pods "p" not found'
+
+
+@pytest.mark.parametrize(
+    ("query", "body"), [("?dryRun=All", eviction()), ("", eviction(deleteOptions={"dryRun": ["All"]}))]
+)
+def test_an_eviction_on_trial_changes_nothing(api, query, body):
+    before = api.create(PODS, pod("p", nodeName="n1"))
+    assert api.call("POST", f"{PODS}/p/eviction{query}", body)[0] == 201
+    assert api.get(f"{PODS}/p")[1] == before
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (eviction("q"), 400, "name in URL does not match name in Eviction object"),
+        (eviction() | {"kind": "Pod"}, 400, 'no kind "Pod" is registered for version "policy/v1"'),
+        (eviction(deleteOptions={"gracePeriodSeconds": "x"}), 400, "cannot unmarshal string"),
+        (eviction(deleteOptions=[]), 400, "cannot unmarshal array"),
+        (eviction(deleteOptions={"preconditions": {"uid": "other"}}), 409, "the UID in the precondition (other)"),
+        (eviction(deleteOptions={"preconditions": {"resourceVersion": "1"}}), 409, "the ResourceVersion in the precon"),
+        (eviction(deleteOptions={"propagationPolicy": "x"}), 422, BAD_POLICY),
+        (eviction(metadata=7), 400, "cannot unmarshal number"),
+    ],
+)
+def test_an_eviction_that_is_none_says_what_is_wrong_and_changes_nothing(api, body, code, words):
+    before = api.create(PODS, pod("p", nodeName="n1"))
+    answer = api.call("POST", f"{PODS}/p/eviction", body)
+    assert (answer[0], words in answer[1]["message"]) == (code, True), answer
+    assert api.get(f"{PODS}/p")[1] == before
+
+
+def test_an_eviction_of_the_version_that_was_meant_goes(api):
+    version = api.create(PODS, pod("p", nodeName="n1"))["metadata"]["resourceVersion"]
+    body = eviction(deleteOptions={"preconditions": {"resourceVersion": version}})
+    assert api.call("POST", f"{PODS}/p/eviction", body)[0] == 201
+    assert api.get(f"{PODS}/p")[1]["metadata"]["deletionGracePeriodSeconds"] == 30
+
+
 # Bodies
 
 

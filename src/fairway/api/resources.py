@@ -90,6 +90,7 @@ PODS = Resource(
     categories=("all",),
     subresources=(
         Subresource(name="binding", verbs=("create",), kind=("", "v1", "Binding")),
+        Subresource(name="eviction", verbs=("create",), kind=("policy", "v1", "Eviction")),
         Subresource(name="exec", verbs=_STREAM, kind=("", "v1", "PodExecOptions")),
         Subresource(name="log", verbs=("get",)),
         _STATUS,

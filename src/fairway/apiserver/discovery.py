@@ -223,7 +223,7 @@ def _legacy_resource(resource: Resource) -> Object:
 def _openapi(found: list[Resource]) -> Document:
     roots = [resource.kind for resource in found] + ["DeleteOptions", "Status"]
     if any(resource.kind == "Pod" for resource in found):
-        roots.append("Binding")
+        roots += ["Binding", "Eviction"]
     if any(subresource.name == "scale" for resource in found for subresource in resource.subresources):
         roots.append("Scale")
     body = {

@@ -14,6 +14,7 @@ from fairway.api.types import Object
 from fairway.apiserver import metadata as meta
 from fairway.apiserver.bodies import check_kind, load, read_object
 from fairway.apiserver.discovery import Document, find_document
+from fairway.apiserver.eviction import evict, read_eviction
 from fairway.apiserver.metadata import Surroundings
 from fairway.apiserver.options import (
     ListOptions,
@@ -273,8 +274,16 @@ def _bind(call: Call) -> Answer:
     options = write_options(call.request, "CreateOptions")
     binding, _ = load(call.request.body, call.request.content_type, _BINDING.kind)
     bind(call.registry, call.latest, binding, call.around, dry_run=options.dry_run)
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return value_response(status, call.form, code=201)
+    return value_response(_DONE, call.form, code=201)
+
+
+def _evict(call: Call) -> Answer:
+    options, warnings = read_eviction(call.request, call.target.name, write_options(call.request, "CreateOptions"))
+    evict(call.registry, call.latest, options, call.around)
+    return value_response(_DONE, call.form, code=201, warnings=warnings)
+
+
+_DONE: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
 _VERBS: Mapping[str, Callable[[Call], Answer]] = {
@@ -287,4 +296,4 @@ _VERBS: Mapping[str, Callable[[Call], Answer]] = {
     "deletecollection": _delete_collection,
 }
 
-_SUBRESOURCES: Mapping[str, Callable[[Call], Answer]] = {"scale": _scale, "binding": _bind}
+_SUBRESOURCES: Mapping[str, Callable[[Call], Answer]] = {"scale": _scale, "binding": _bind, "eviction": _evict}

@@ -198,7 +198,7 @@ def delete(registry: Registry, old: Record, options: DeleteOptions, around: Surr
 
     Raises ApiError 409 where a precondition does not hold, 403 for a namespace that must stay.
     """
-    _check_preconditions(old, options)
+    check_preconditions(old, options)
     if old.resource is NAMESPACES:
         return _delete_namespace(registry, old, options, around)
     obj = _with_propagation(old.obj, options.propagation)
@@ -213,7 +213,8 @@ def delete(registry: Registry, old: Record, options: DeleteOptions, around: Surr
     return _finish(registry, old, obj, is_gone=False, dry_run=options.dry_run)
 
 
-def _check_preconditions(old: Record, options: DeleteOptions) -> None:
+def check_preconditions(old: Record, options: DeleteOptions) -> None:
+    """Raises ApiError 409 where the object is not the one, or not in the version, that was meant."""
     metadata = old.obj["metadata"]
     # The real server names the kind here, not the plural (apiserver `registry/rest/delete.go`).
     problem = ""

@@ -27,7 +27,19 @@ from dataclasses import dataclass, field, replace
 
 from fairway.apiserver.schema.model import Field, Inline, ListType, Scalar, Schema, Shape, Type
 
-FILES = ("meta", "core", "services", "pods", "containers", "volumes", "nodes", "workloads", "leases", "reviews")
+FILES = (
+    "meta",
+    "core",
+    "services",
+    "pods",
+    "containers",
+    "volumes",
+    "nodes",
+    "workloads",
+    "leases",
+    "reviews",
+    "policy",
+)
 
 _SCALARS = {scalar.value: scalar for scalar in Scalar}
 
