@@ -17,7 +17,7 @@ def record(message: str = "Created", **fields: object) -> Record:
 
 
 def test_an_event_names_its_object_its_component_and_its_time() -> None:
-    write = EventRecorder("replicaset-controller").write(record(type=EventType.WARNING, action="Making"), NOW)
+    write = EventRecorder("replicaset-controller").write(record(type=EventType.WARNING), NOW)
     assert write == Create(
         resource=EVENTS,
         body={
@@ -42,9 +42,30 @@ def test_an_event_names_its_object_its_component_and_its_time() -> None:
             "eventTime": None,
             "reportingComponent": "replicaset-controller",
             "reportingInstance": "",
-            "action": "Making",
         },
     )
+
+
+def test_an_event_with_an_action_has_one_exact_time_and_a_series_where_it_repeats() -> None:
+    recorder = EventRecorder("default-scheduler")
+    made = recorder.write(record(action="Binding"), NOW)
+    assert isinstance(made, Create)
+    common = {"apiVersion", "kind", "metadata", "involvedObject"}
+    assert {field: value for field, value in made.body.items() if field not in common} == {
+        "reason": "Made",
+        "message": "Created",
+        "source": {},
+        "firstTimestamp": None,
+        "lastTimestamp": None,
+        "type": "Normal",
+        "eventTime": "2025-06-01T12:00:00.000000Z",
+        "action": "Binding",
+        "reportingComponent": "default-scheduler",
+        "reportingInstance": "default-scheduler",
+    }
+    series = {"count": 2, "lastObservedTime": "2025-06-01T12:00:03.000000Z"}
+    again = recorder.write(record(action="Binding"), NOW + timedelta(seconds=3))
+    assert again == Patch(resource=EVENTS, key=Key("default", NAME), body={"series": series})
 
 
 def test_the_same_words_about_the_same_object_are_counted() -> None:

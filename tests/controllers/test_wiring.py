@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,9 +22,20 @@ from fairway.api.resources import (
 )
 from fairway.api.types import Key, key_of
 from fairway.controllers.cache import Cache
-from fairway.controllers.controller import Change, Controller
+from fairway.controllers.controller import Attempt, Change, Controller
 from fairway.controllers.wiring import Ref, all_controllers
-from tests.controllers.objects import LONG_AGO, controlled_by, deployment, metadata, node, pod, replica_set, service
+from fairway.controllers.wiring_nodes import Arrival
+from tests.controllers.objects import (
+    LONG_AGO,
+    NOW,
+    controlled_by,
+    deployment,
+    metadata,
+    node,
+    pod,
+    replica_set,
+    service,
+)
 from tests.controllers.simulation import POOL, ROOT_CA
 
 BY_NAME: dict[str, Controller] = {one.name: one for one in all_controllers(POOL, root_ca=ROOT_CA)}
@@ -270,7 +282,23 @@ def test_what_wakes_the_node_lifecycle(
     for obj in world:
         caches[resource_of(obj)].observe(key_of(obj), None, obj)
     change = Change(resource=resource_of(current or previous), previous=previous, current=current)
-    assert {key.name for key in BY_NAME["node-controller"].keys(change, caches)} == keys, why
+    woken = {key for key in BY_NAME["node-controller"].keys(change, caches) if not isinstance(key, Arrival)}
+    assert {key.name for key in woken} == keys, why
+
+
+def test_a_node_is_registered_when_it_is_first_seen_and_not_again() -> None:
+    controller, caches = BY_NAME["node-controller"], {resource: Cache() for resource in RESOURCES}
+    caches[NODES].observe(key_of(NODE), None, NODE)
+    first, later = (
+        Change(resource=NODES, previous=None, current=NODE),
+        Change(resource=NODES, previous=NODE, current=NOT_READY),
+    )
+    [arrival] = [key for key in controller.keys(first, caches) if isinstance(key, Arrival)]
+    assert not any(isinstance(key, Arrival) for key in controller.keys(later, caches))
+
+    [record] = controller.reconcile(arrival, caches, Attempt(now=NOW, random=Random(1)))
+    assert (record.reason, record.message) == ("RegisteredNode", "Node n1 event: Registered Node n1 in Controller")
+    assert controller.reconcile(Arrival(node=Key("", "gone")), caches, Attempt(now=NOW, random=Random(1))) == []
 
 
 GIVEN_UP = node("n1", ready="Unknown", taints=[{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}])

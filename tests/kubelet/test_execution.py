@@ -5,8 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
+
+from fairway.fabric.protocol import NOT_EXECUTABLE_CODE, NOT_FOUND_CODE, CannotExecute
 from fairway.kubelet.descriptors import Reader, pipe
-from fairway.kubelet.execution import wait_until_told
+from fairway.kubelet.execution import not_started, wait_until_told
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "words"),
+    [
+        ("nope", NOT_FOUND_CODE, 'exec: "nope": executable file not found in $PATH'),
+        ("/no/pe", NOT_FOUND_CODE, 'exec: "/no/pe": stat /no/pe: no such file or directory'),
+        ("/etc/hosts", NOT_EXECUTABLE_CODE, "/etc/hosts: Permission denied"),
+    ],
+)
+def test_a_program_that_does_not_start_is_told_of_as_by_a_container_runtime(
+    program: str, code: int, words: str
+) -> None:
+    assert not_started(program, CannotExecute(f"{program}: Permission denied", exit_code=code)) == words
 
 
 async def test_a_client_that_takes_its_time_still_gets_all_of_it() -> None:

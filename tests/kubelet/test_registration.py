@@ -12,6 +12,7 @@ from fairway.api.resources import LEASES, NODES
 from fairway.api.types import Key, Object
 from fairway.kubelet import node as node_module
 from fairway.kubelet import registration as registration_module
+from fairway.kubelet.events import About, EventType
 from fairway.kubelet.registration import Registration, read_machine
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import Credentials
@@ -29,10 +30,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_module, "LEASE_RENEW_S", 0.0)
 
 
+class Told(list[str]):
+    """Events about the node: reason and message."""
+
+    def event(self, about: About, kind: EventType, reason: str, message: str) -> None:
+        assert (about, kind) == (About(kind="Node", namespace="", name=NODE.name, uid=NODE.name), EventType.NORMAL)
+        self.append(f"{reason}: {message}")
+
+
 @asynccontextmanager
-async def registering(api: FakeApi) -> AsyncIterator[Registration]:
+async def registering(api: FakeApi, told: Told | None = None) -> AsyncIterator[Registration]:
     async with api.serve(), Client(Credentials(server=api.url)) as client, asyncio.TaskGroup() as group:
-        registration = Registration(client, CONFIG, MACHINE)
+        registration = Registration(client, CONFIG, MACHINE, Told() if told is None else told)
         running = group.create_task(registration.run())
         async with asyncio.timeout(TIMEOUT_S):
             await registration.registered.wait()
@@ -40,10 +49,19 @@ async def registering(api: FakeApi) -> AsyncIterator[Registration]:
         running.cancel()
 
 
-async def until_lease(api: FakeApi, renewals: int) -> Object:
+def renewals(api: FakeApi) -> int:
+    return sum(1 for _, of, _, _ in api.history if of == LEASES)
+
+
+async def until_looked_at(api: FakeApi) -> None:
+    """Until a look at the Node began after now and is over: each comes between two renewals."""
+    await until_lease(api, renewals(api) + 3)
+
+
+async def until_lease(api: FakeApi, count: int) -> Object:
     """The lease, once it was written so often."""
     async with asyncio.timeout(TIMEOUT_S), api._moved:
-        await api._moved.wait_for(lambda: sum(1 for _, of, _, _ in api.history if of == LEASES) >= renewals)
+        await api._moved.wait_for(lambda: renewals(api) >= count)
     return api.objects[LEASES][LEASE]
 
 
@@ -109,6 +127,41 @@ async def test_a_node_that_is_held_to_be_lost_says_that_it_is_not(monkeypatch: p
             await api._moved.wait_for(lambda: conditions(api)["Ready"] == "True")
 
     assert set(conditions(api).values()) == {"True", "False"}
+
+
+HEALTHY = [
+    f"{reason}: Node myk8s-worker status is now: {reason}"
+    for reason in ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady")
+]
+
+
+async def test_a_node_tells_of_its_start_and_of_its_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_CHECK_S", 0.0)
+    api, told = FakeApi(), Told()
+    async with registering(api, told):
+        await until_lease(api, 5)
+        assert told == ["Starting: Starting kubelet.", *HEALTHY]
+        found = api.objects[NODES][NODE]
+        unknown = [{**one, "status": "Unknown"} for one in found["status"]["conditions"]]
+        api.put({**found, "status": {**found["status"], "conditions": unknown}})
+        await until_looked_at(api)
+
+    assert told == ["Starting: Starting kubelet.", *HEALTHY, *HEALTHY]
+
+
+async def test_a_node_tells_that_it_was_cordoned_and_uncordoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STATUS_CHECK_S", 0.0)
+    api, told = FakeApi(), Told()
+    async with registering(api, told):
+        await until_lease(api, 2)
+        told.clear()
+        for unschedulable in (True, False):
+            found = api.objects[NODES][NODE]
+            api.put({**found, "spec": {**found["spec"], "unschedulable": unschedulable}})
+            await until_looked_at(api)
+
+    is_now = "Node myk8s-worker status is now: "
+    assert told == [f"NodeNotSchedulable: {is_now}NodeNotSchedulable", f"NodeSchedulable: {is_now}NodeSchedulable"]
 
 
 async def test_a_node_that_nobody_doubts_does_not_repeat_its_status(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -334,7 +334,7 @@ async def test_a_program_that_is_not_there_is_told(run_node: RunNode, tmp_path: 
 
         status = json.loads(channels[3])
         assert (status["status"], status["reason"]) == ("Failure", "InternalError")
-        assert "no-such-program: not found in $PATH" in status["message"]
+        assert 'exec: "no-such-program": executable file not found in $PATH' in status["message"]
 
 
 async def test_a_program_ends_with_its_client(run_node: RunNode, tmp_path: Path, authority: Authority) -> None:

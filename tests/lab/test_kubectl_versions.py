@@ -163,7 +163,8 @@ def test_a_command_that_is_not_there_is_told(lab: User, program: str) -> None:
     answer = execute(lab, program, "idle", "--", "no-such-command")
 
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.endswith("error executing command in container: no-such-command: not found\n"), answer.err
+    words = 'error executing command in container: exec: "no-such-command": executable file not found in $PATH\n'
+    assert answer.err.endswith(words), answer.err
 
 
 def test_a_container_that_is_not_there_is_told(lab: User, program: str) -> None:

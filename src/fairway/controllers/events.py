@@ -2,6 +2,10 @@
 
 As client-go's `tools/record/events_cache.go`: the same words about the same object from the same component are one
 Event whose count grows. Names are the object's with the time of the first in hexadecimal nanoseconds.
+
+What has an action is written as events.k8s.io/v1 has it and core/v1 shows it (client-go `tools/events`, which
+kube-scheduler uses): one time to the microsecond, and a series where it repeats. kubectl sorts events by their last
+time, which such a one has not: `Scheduled` comes first, whatever else happened in the same second.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from fairway.api.resources import EVENTS
 from fairway.api.types import Key, Object
-from fairway.controllers.objects import format_time, meta, name, namespace, uid
+from fairway.controllers.objects import format_micro_time, format_time, meta, name, namespace, uid
 from fairway.controllers.writes import Create, Patch, Record
 
 MAX_REMEMBERED = 4096
@@ -50,7 +54,10 @@ class EventRecorder:
         series = replace(series, count=series.count + 1)
         self._series[about] = series
         self._series.move_to_end(about)
-        return Patch(resource=EVENTS, key=series.key, body={"count": series.count, "lastTimestamp": format_time(now)})
+        more: Object = {"count": series.count, "lastTimestamp": format_time(now)}
+        if record.action:
+            more = {"series": {"count": series.count, "lastObservedTime": format_micro_time(now)}}
+        return Patch(resource=EVENTS, key=series.key, body=more)
 
     def forget(self, write: Create | Patch) -> None:
         """The write failed, as when an Event has expired: what it told is new when it comes again."""
@@ -78,7 +85,17 @@ class EventRecorder:
             "reportingComponent": self._component,
             "reportingInstance": "",
         }
-        return event | ({"action": record.action} if record.action else {})
+        if not record.action:
+            return event
+        del event["count"]
+        return event | {
+            "source": {},
+            "firstTimestamp": None,
+            "lastTimestamp": None,
+            "eventTime": format_micro_time(now),
+            "action": record.action,
+            "reportingInstance": self._component,
+        }
 
 
 def _reference(obj: Object) -> Object:

@@ -81,6 +81,12 @@ def reconcile(view: NodeView, now: datetime) -> list[Write]:
     return writes
 
 
+def registered(node: Object) -> Record:
+    """What is told of a node that these controllers see for the first time."""
+    told = f"Node {name(node)} event: Registered Node {name(node)} in Controller"
+    return Record(regarding=node, reason="RegisteredNode", message=told)
+
+
 def _expiry(view: NodeView) -> datetime | None:
     """When the node's silence is too long; None where it has no Lease to be judged by."""
     renewed = parse_time(spec(view.lease).get("renewTime")) if view.lease is not None else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 
 from fairway.api.resources import LEASES, NODES, PODS
 from fairway.api.types import Key, Object
@@ -17,11 +18,20 @@ from fairway.controllers.writes import Write
 LEASE_NAMESPACE = "kube-node-lease"
 
 
-def _keys(change: Change, caches: Caches) -> Iterator[Key]:
-    """Node keys, and that of our own Lease.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A node that was not known: it is new, or these controllers are."""
+
+    node: Key
+
+
+def _keys(change: Change, caches: Caches) -> Iterator[Hashable]:
+    """Node keys, arrivals, and the key of our own Lease.
 
     A renewal wakes nobody: a node is looked at again when its Lease would have run out.
     """
+    if change.resource == NODES and change.previous is None:
+        yield Arrival(node=change.key)
     if change.resource == NODES and change.current is not None and change.differs(_facts):
         yield change.key
     elif change.resource == PODS and change.current is not None and change.differs(_pod_facts):
@@ -59,7 +69,10 @@ def _is_in_trouble(node: Object) -> bool:
     return not is_true(node, "Ready") or any(taint.get("effect") == NO_EXECUTE for taint in taints_of(node))
 
 
-def _reconcile(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
+def _reconcile(key: Key | Arrival, caches: Caches, attempt: Attempt) -> list[Write]:
+    if isinstance(key, Arrival):
+        arrived = caches[NODES].get(key.node)
+        return [node_lifecycle.registered(arrived)] if arrived is not None else []
     own = caches[LEASES].get(tenure.HOLDER)
     if key == tenure.HOLDER:
         return tenure.renew(own, attempt.now)

@@ -30,7 +30,7 @@ class Propagation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Tell a person: an Event about an object. action is empty but for what the scheduler does."""
+    """Tell a person: an Event about an object. action: of what the scheduler does, and of nothing else."""
 
     regarding: Object
     reason: str

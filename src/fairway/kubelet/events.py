@@ -1,4 +1,4 @@
-"""Events about pods: what the kubelet did and why, written beside its real work and never in its way.
+"""Events about pods and their node: what the kubelet did and why, written beside its real work and never in its way.
 
 Equal events become one with a count, and an object that has many gets few (client-go `tools/record/events_cache.go`:
 burst 25 for each object, then one in five minutes).

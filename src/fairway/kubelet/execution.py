@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError
+from fairway.fabric.protocol import NOT_FOUND_CODE, CannotExecute
 from fairway.kubelet.descriptors import Reader, Writer, closing, pipe, resize, terminal
 from fairway.kubelet.runtime import OUTPUT_ENDS_S, Container, Process, Runtime, Sandbox
 from fairway.kubelet.streams import Channel, Input, Resize, exited, failed, frame, parse, success
@@ -80,7 +81,8 @@ class Execution:
                         tty=self._options.tty,
                     )
             except FairwayError as error:
-                await self._finish(failed(f"Internal error occurred: error executing command in container: {error}"))
+                why = not_started(self._options.command[0], error)
+                await self._finish(failed(f"Internal error occurred: error executing command in container: {why}"))
                 return
             # An empty frame on the first output tells the client that the program runs.
             await self._socket.send_bytes(frame(streams.outputs[0][0] if streams.outputs else Channel.ERROR))
@@ -162,6 +164,14 @@ async def wait_until_told(outputs: Mapping[asyncio.Task[None], Reader]) -> None:
         _, left = await asyncio.wait(left, timeout=OUTPUT_ENDS_S)
         if all(outputs[task].is_silent() for task in left):
             return
+
+
+def not_started(program: str, error: FairwayError) -> str:
+    """Why a program does not run, as Go's os/exec says it in the answers of a real container runtime."""
+    if isinstance(error, CannotExecute) and error.exit_code == NOT_FOUND_CODE:
+        found = f"stat {program}: no such file or directory" if "/" in program else "executable file not found in $PATH"
+        return f'exec: "{program}": {found}'
+    return str(error)
 
 
 def _open(options: ExecOptions, on_exit: Callable[[Callable[[], object]], object]) -> _Streams:

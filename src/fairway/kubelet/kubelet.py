@@ -199,7 +199,7 @@ class Kubelet:
                 catalogue=self._catalogue,
                 node_addresses=[str(address) for address in config.addresses],
             )
-            registration = Registration(client, config, read_machine())
+            registration = Registration(client, config, read_machine(), recorder)
             async with asyncio.TaskGroup() as group:
                 manager = PodManager(tools, logs, group)
                 application = Server(manager, runtime, client_names=config.client_names).application()

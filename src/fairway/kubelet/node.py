@@ -101,6 +101,25 @@ _HEALTHY = (
 )
 
 
+_FINE = ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady")
+"""What a kubelet tells of the conditions above when they begin to hold, in its order (`nodestatus/setters.go`)."""
+
+
+def fine_events(node_name: str) -> list[tuple[str, str]]:
+    """Reason and message of the events about a node whose conditions are as they should be."""
+    return [(reason, _is_now(node_name, reason)) for reason in _FINE]
+
+
+def schedulable_event(node_name: str, *, unschedulable: bool) -> tuple[str, str]:
+    """Reason and message of the event about a node that was cordoned or uncordoned."""
+    reason = "NodeNotSchedulable" if unschedulable else "NodeSchedulable"
+    return reason, _is_now(node_name, reason)
+
+
+def _is_now(node_name: str, reason: str) -> str:
+    return f"Node {node_name} status is now: {reason}"
+
+
 def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, now: float) -> Object:
     """The Node's status; ready_since: when this kubelet began to post it."""
     resources = {
@@ -147,6 +166,11 @@ def is_ready(found: Object) -> bool:
     """Whether the API holds the Node to be Ready."""
     conditions = (found.get("status") or {}).get("conditions") or ()
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def is_unschedulable(found: Object) -> bool:
+    """Whether somebody has cordoned the Node."""
+    return bool((found.get("spec") or {}).get("unschedulable"))
 
 
 REPLACE = {"$patch": "replace"}

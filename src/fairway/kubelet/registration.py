@@ -8,6 +8,7 @@ import os
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from fairway.api.resources import LEASES, NODES
 from fairway.api.status import ApiError
@@ -15,6 +16,7 @@ from fairway.api.types import Object
 from fairway.base.errors import FairwayError, Retry
 from fairway.kubelet import node
 from fairway.kubelet.config import KubeletConfig
+from fairway.kubelet.events import About, EventType
 from fairway.watch.client import STRATEGIC_MERGE_PATCH, Client
 
 RETRY_S = 0.1
@@ -47,13 +49,21 @@ def _read(path: str) -> str:
         return ""
 
 
-class Registration:
-    """Keeps the Node and its Lease; `run` it in a task group."""
+class Teller(Protocol):
+    """Who takes events: `fairway.kubelet.events.Recorder`."""
 
-    def __init__(self, client: Client, config: KubeletConfig, machine: node.Machine) -> None:
+    def event(self, about: About, kind: EventType, reason: str, message: str) -> None: ...
+
+
+class Registration:
+    """Keeps the Node and its Lease, and tells of them in events; `run` it in a task group."""
+
+    def __init__(self, client: Client, config: KubeletConfig, machine: node.Machine, teller: Teller) -> None:
         self._client = client
         self._config = config
         self._machine = machine
+        self._teller = teller
+        self._unschedulable = False
         self._ready_since = time.time()
         self.registered = asyncio.Event()
 
@@ -61,6 +71,8 @@ class Registration:
         """Register, then renew the Lease and now and then the status, for ever."""
         uid = await self._until_done_register()
         self.registered.set()
+        self._tell("Starting", "Starting kubelet.")
+        self._tell_of_health()
         next_status = time.monotonic() + node.STATUS_REFRESH_S
         renewed = checked = time.monotonic()
         lease: Object | None = None
@@ -70,7 +82,7 @@ class Registration:
                 late = time.monotonic() - renewed > 2 * node.LEASE_RENEW_S
                 renewed = time.monotonic()
                 if late or renewed - checked >= node.STATUS_CHECK_S:
-                    await self._correct_status()
+                    await self._look()
                     checked = renewed
                 if time.monotonic() >= next_status:
                     await self._post_status()
@@ -104,17 +116,31 @@ class Registration:
             body = {"metadata": {field: wanted["metadata"][field] for field in ("labels", "annotations")}}
             created = await self._client.patch(NODES, self._config.node_name, body)
         await self._post_status()
+        self._unschedulable = node.is_unschedulable(created)
         return str(created["metadata"]["uid"])
 
-    async def _correct_status(self) -> None:
+    async def _look(self) -> None:
         """Where the Node is held to be lost, as controllers do with one that was silent for long: say that it is not.
 
-        A node that goes through no such time never finds anything to say here.
+        A node that goes through no such time never finds anything to say here, but that somebody has cordoned it.
         """
         found = await self._client.get(NODES, self._config.node_name)
         if not node.is_ready(found):
             self._ready_since = time.time()
             await self._post_status()
+            self._tell_of_health()
+        if node.is_unschedulable(found) != self._unschedulable:
+            self._unschedulable = not self._unschedulable
+            self._tell(*node.schedulable_event(self._config.node_name, unschedulable=self._unschedulable))
+
+    def _tell_of_health(self) -> None:
+        for reason, message in node.fine_events(self._config.node_name):
+            self._tell(reason, message)
+
+    def _tell(self, reason: str, message: str) -> None:
+        # A kubelet refers to its Node by the name in place of the uid (`pkg/kubelet/kubelet.go`, nodeRef).
+        name = self._config.node_name
+        self._teller.event(About(kind="Node", namespace="", name=name, uid=name), EventType.NORMAL, reason, message)
 
     async def _post_status(self) -> None:
         status = node.node_status(self._config, self._machine, ready_since=self._ready_since, now=time.time())
