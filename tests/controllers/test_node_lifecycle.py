@@ -65,6 +65,18 @@ def test_a_node_that_was_silent_for_too_long_is_unknown() -> None:
     assert record == Record(regarding=before, reason="NodeNotReady", message="Node n status is now: NodeNotReady")
 
 
+def test_the_conditions_of_a_silent_node_keep_their_places() -> None:
+    before = node("n")
+    pressures = [{"type": f"{kind}Pressure", "status": "False"} for kind in ("Memory", "Disk", "PID")]
+    mine = {"type": "Mine", "status": "True"}
+    before["status"]["conditions"] = [*pressures, mine, *before["status"]["conditions"]]
+    update = judged(before, 4.5)[0]
+    assert isinstance(update, Update)
+    told = [(one["type"], one["status"]) for one in update.body["status"]["conditions"]]
+    unknown = [(f"{kind}Pressure", "Unknown") for kind in ("Memory", "Disk", "PID")]
+    assert told == [*unknown, ("Mine", "True"), ("Ready", "Unknown")]
+
+
 @pytest.mark.parametrize(
     ("renewed_s_ago", "since", "writes"),
     [

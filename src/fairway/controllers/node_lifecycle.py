@@ -109,9 +109,11 @@ def _fallen_silent(node: Object, now: datetime) -> list[Write]:
         "reason": "NodeStatusUnknown",
         "message": "Kubelet stopped posting node status.",
     }
-    others = [one for one in status(node).get("conditions") or () if one.get("type") not in _HEALTH]
-    health = [{**(condition(node, kind) or {"type": kind}), **unknown} for kind in _HEALTH]
-    body["status"] = {**status(node), "conditions": [*others, *health]}
+    have = status(node).get("conditions") or []
+    # In their places: a person reads them in the kubelet's order.
+    known = [{**one, **unknown} if one.get("type") in _HEALTH else one for one in have]
+    lacking = [{"type": kind, **unknown} for kind in _HEALTH if condition(node, kind) is None]
+    body["status"] = {**status(node), "conditions": [*known, *lacking]}
     told = f"Node {name(node)} status is now: NodeNotReady"
     return [
         Update(resource=NODES, body=body, subresource="status"),
