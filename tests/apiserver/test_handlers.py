@@ -56,6 +56,17 @@ def test_the_root_lists_what_there_is(api):
     assert {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/version"} <= set(root["paths"])
 
 
+def test_metrics_tell_how_many_objects_there_are_of_each_kind(api):
+    api.create(CONFIG_MAPS, config_map("one"))
+    answer = api.respond("GET", "/metrics")
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.body.decode().splitlines()
+    assert 'apiserver_storage_objects{resource="configmaps"} 1' in lines
+    assert 'apiserver_storage_objects{resource="deployments.apps"} 0' in lines
+    assert "kubernetes_build_info{" in answer.body.decode()
+    assert api.respond("POST", "/metrics").code == 405
+
+
 # Create
 
 

@@ -16,6 +16,7 @@ from fairway.apiserver.bodies import check_kind, load, read_object
 from fairway.apiserver.discovery import Document, find_document
 from fairway.apiserver.eviction import evict, read_eviction
 from fairway.apiserver.metadata import Surroundings
+from fairway.apiserver.metrics import CONTENT_TYPE, metrics_text
 from fairway.apiserver.options import (
     ListOptions,
     check_delete_body,
@@ -49,6 +50,7 @@ ROOT_PATHS = (
     *sorted({"/apis"} | {path for one in RESOURCES if one.group for path in (f"/apis/{one.group}", one.prefix)}),
     "/healthz",
     "/livez",
+    "/metrics",
     "/openapi/v2",
     "/openapi/v3",
     "/readyz",
@@ -95,6 +97,8 @@ def handle(registry: Registry, request: Request, around: Surroundings, *, watch_
     """
     if request.path == "/":
         return value_response({"paths": list(ROOT_PATHS)}, negotiate(request))
+    if request.path == "/metrics":
+        return _metrics(registry, request)
     document = find_document(request.path, request.accept)
     if document is not None:
         return _document_response(document, request)
@@ -132,6 +136,12 @@ def _document_response(document: Document, request: Request) -> Response:
         if request.if_none_match in (headers["ETag"], document.etag):
             return Response(code=304, body=b"", content_type=document.content_type, headers=headers)
     return Response(code=200, body=document.body, content_type=document.content_type, headers=headers)
+
+
+def _metrics(registry: Registry, request: Request) -> Response:
+    if request.method != "GET":
+        raise method_not_allowed()
+    return Response(code=200, body=metrics_text(registry.revisions).encode(), content_type=CONTENT_TYPE)
 
 
 def _review(resource: Resource, request: Request, around: Surroundings) -> Response:
