@@ -30,6 +30,7 @@ from fairway.kubelet.lifecycle import (
     new_record,
     next_init_container,
     restored_record,
+    start_at,
 )
 from fairway.kubelet.pod import PodSpec
 from tests.kubelet.objects import container, pod_spec
