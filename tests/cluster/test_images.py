@@ -122,8 +122,8 @@ def test_a_lab_file_names_images_beside_itself(folder: Path) -> None:
             "images:\n  web: server\n  library/web: server",
             "{}/lab.yaml, line 4: images.library/web: the image is given twice; give it one path",
         ),
-        ("images: {web: 3}", "{}/lab.yaml: images[...]: Expected a text, got a whole number"),
-        ("images: [web]", "{}/lab.yaml: images: Expected a mapping, got a list"),
+        ("images: {web: 3}", "{}/lab.yaml, line 2: images[...]: Expected a text, got a whole number"),
+        ("images: [web]", "{}/lab.yaml, line 2: images: Expected a mapping, got a list"),
     ],
 )
 def test_what_is_wrong_in_a_lab_file_is_told_with_its_line(folder: Path, images: str, problem: str) -> None:

@@ -296,9 +296,9 @@ def test_a_node_is_registered_when_it_is_first_seen_and_not_again() -> None:
     [arrival] = [key for key in controller.keys(first, caches) if isinstance(key, Arrival)]
     assert not any(isinstance(key, Arrival) for key in controller.keys(later, caches))
 
-    [record] = controller.reconcile(arrival, caches, Attempt(now=NOW, random=Random(1)))
+    [record] = controller.reconcile(arrival, caches, Attempt(now=NOW, since=NOW, random=Random(1)))
     assert (record.reason, record.message) == ("RegisteredNode", "Node n1 event: Registered Node n1 in Controller")
-    assert controller.reconcile(Arrival(node=Key("", "gone")), caches, Attempt(now=NOW, random=Random(1))) == []
+    assert controller.reconcile(Arrival(node=Key("", "gone")), caches, Attempt(now=NOW, since=NOW, random=Random(1))) == []
 
 
 GIVEN_UP = node("n1", ready="Unknown", taints=[{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}])

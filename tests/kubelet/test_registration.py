@@ -97,7 +97,7 @@ async def test_a_node_that_is_there_keeps_what_a_person_gave_it() -> None:
 
     patch = next(seen for seen in api.requests if seen.method == "PATCH" and seen.path.endswith("/nodes/myk8s-worker"))
     assert list(patch.body) == ["metadata"]
-    assert list(patch.body["metadata"]) == ["labels"]
+    assert list(patch.body["metadata"]) == ["labels", "annotations"]
     assert "spec" not in api.objects[NODES][NODE]
 
 
