@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 OF_TEST = {"test": "e2e"}
-SELECTED = {"labelSelector": "test=e2e"}
+SELECTED: dict[str, Any] = {"labelSelector": "test=e2e"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_the_status_of_a_service_through_its_life(cluster: Cluster, own: Namespa
     since = cluster.get_list(SERVICES, **SELECTED)["metadata"]["resourceVersion"]
     own.create(web)
     next_event(cluster, SERVICES, since, "ADDED", "web", **SELECTED)
-    status = {"subresource": "status"}
+    status: dict[str, Any] = {"subresource": "status"}
     assert own.done("GET", "services", "web", **status)["status"] == {"loadBalancer": {}}
 
     since = cluster.get_list(SERVICES, **SELECTED)["metadata"]["resourceVersion"]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fairway.api.resources import PODS
 from fairway.api.types import Object
 from tests.lab.command import User
 from tests.lab.e2e import (
@@ -27,6 +28,7 @@ from tests.lab.e2e import (
     netexec,
     pod,
     port,
+    required_node,
 )
 
 pytestmark = pytest.mark.lab
@@ -53,6 +55,12 @@ def own(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]
 
 def is_ending(endpoint: Object, *, serving: bool = True) -> bool:
     return bool(endpoint["conditions"] == {"ready": False, "serving": serving, "terminating": True})
+
+
+def health(own: Namespace, *, local: int) -> str:
+    """What the health check port of the Service web says of so many endpoints, as kube-proxy writes it."""
+    service = f'\t"service": {{\n\t\t"namespace": "{own.name}",\n\t\t"name": "web"\n\t}},\n'
+    return f'{{\n{service}\t"localEndpoints": {local},\n\t"serviceProxyHealthy": true\n}}'
 
 
 def end(own: Namespace, name: str) -> None:
@@ -101,12 +109,13 @@ def test_an_external_policy_of_local_keeps_the_clients_address(own: Namespace) -
     web = own.serve("web", port(80, HTTP), type="NodePort", externalTrafficPolicy="Local")
     own.create(deployment("web", 1, pod("", netexec())))
     own.until("deployments", lambda all_: all_["web"].get("status", {}).get("availableReplicas") == 1)
-    [server] = own.until("pods", lambda pods: True).values()
+    [server] = own.cluster.list(PODS, own.name)
     node = server["spec"]["nodeName"]
-    other = next(worker for worker in own.cluster.workers if worker != node)
-    client = own.cluster.at(other)
-    seen = client.reach("http", web.node_port(node), "clientip")
-    assert seen.rpartition(":")[0] == own.cluster.nodes[other]
+    elsewhere = {"nodeAffinity": required_node("NotIn", node)}
+    [other] = own.run(pod("client", netexec(f"--http-port={HOST}"), hostNetwork=True, affinity=elsewhere))
+    assert other != own.cluster.nodes[node]
+    seen = own.at("client").reach("http", web.node_port(node), "clientip")
+    assert seen.rpartition(":")[0] == other
 
 
 def test_node_port_and_health_check_port_follow_the_external_policy(own: Namespace) -> None:
@@ -121,7 +130,7 @@ def test_node_port_and_health_check_port_follow_the_external_policy(own: Namespa
             client.steady("http", web.node_port(node), TIMEOUT, timeout=0.3)
             client.steady("http", (nodes[node], number), "503 Service Unavailable", request="")
             own.cluster.at(node).steady("http", web.node_port(node), "server")
-        assert '"localEndpoints": 1' in client.reach("http", (nodes[first], number), "")
+        client.steady("http", (nodes[first], number), health(own, local=1), request="")
 
     is_local(web)
     web = web.set(externalTrafficPolicy="Cluster")
@@ -171,7 +180,7 @@ def test_a_health_check_port_tells_that_all_endpoints_end(own: Namespace) -> Non
     web = one_endpoint(own, LATE, externalTrafficPolicy="Local", **NO_BALANCER)
     check = own.cluster.nodes[first], web.object["spec"]["healthCheckNodePort"]
     client = own.cluster.at("mypc")
-    assert '"localEndpoints": 1' in client.reach("http", check, "")
+    client.steady("http", check, health(own, local=1), request="")
     end(own, "server")
     client.steady("http", check, "503 Service Unavailable", request="")
     client.steady("http", web.node_port(first), "server")
@@ -195,7 +204,7 @@ def test_a_deployment_of_another_colour_loses_no_call(own: Namespace) -> None:
 
     web = own.serve("web", *WEB)
     for colour in ("blue", "green"):
-        own.create(pod(colour, netexec("--delay-shutdown=5"), app="web", grace=GRACE, readinessGates=gates))
+        own.create(pod(colour, netexec(LATE), app="web", grace=GRACE, readinessGates=gates))
     own.run(pod("client"))
     switch("blue", "True")
     client = own.at("client")
@@ -217,7 +226,8 @@ def test_a_deployment_of_another_colour_loses_no_call(own: Namespace) -> None:
 def test_endpoints_that_end_and_are_not_ready(own: Namespace, published: bool) -> None:
     first, second, _ = own.cluster.workers
     web = own.serve("web", *WEB, type="NodePort", publishNotReadyAddresses=published)
-    server = netexec(LATE, readinessProbe={"httpGet": {"port": HTTP, "path": "/readyz"}, "periodSeconds": 1})
+    probe = {"httpGet": {"port": HTTP, "path": "/readyz"}, "periodSeconds": 1, "timeoutSeconds": 10}
+    server = netexec(LATE, readinessProbe={**probe, "failureThreshold": 1})
     names = ("one", "two")
     own.run(
         *(

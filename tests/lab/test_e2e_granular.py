@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,8 +48,8 @@ def net(cluster: Cluster) -> Namespace:
     first, second, *_ = cluster.workers
     on_host = netexec(f"--http-port={HOST}", f"--udp-port={HOST + 1}")
     net.run(
-        pod(SERVERS[0], app="netserver", node=first),
-        pod(SERVERS[1], app="netserver", node=second),
+        pod(SERVERS[0], app="netserver", nodeSelector={"kubernetes.io/hostname": first}),
+        pod(SERVERS[1], app="netserver", nodeSelector={"kubernetes.io/hostname": second}),
         pod("test-container", node=first),
         pod("host-test-container", on_host, node=first, hostNetwork=True),
     )
@@ -165,7 +166,7 @@ def test_endpoints_on_the_network_of_their_nodes(own: Namespace) -> None:
         {"name": "POD_IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}},
     ]
     first, second, *_ = own.cluster.workers
-    spec = {"app": "web", "hostNetwork": True}
+    spec: dict[str, Any] = {"app": "web", "hostNetwork": True}
     one, two = (pod(f"on-{node}", netexec(*args, env=env), node=node, **spec) for node in (first, second))
     own.run(one, two, pod("client", node=first))
     web = own.serve("web", port(80, 9180), port(90, 9181, "UDP"), type="NodePort")

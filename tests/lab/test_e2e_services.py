@@ -21,6 +21,7 @@ from tests.lab.e2e import (
     Target,
     bring_up,
     deployment,
+    is_ready,
     namespace_for,
     netexec,
     pod,
@@ -55,12 +56,16 @@ def servers(own: Namespace, name: str, replicas: int, *args: str) -> list[str]:
     own.create(deployment(name, replicas, pod("", container)))
     made = own.until("deployments", lambda all_: all_[name].get("status", {}).get("availableReplicas") == replicas)
     assert made[name]["status"]["updatedReplicas"] == replicas
-    pods = own.until("pods", lambda pods: True, labelSelector=f"app={name}")
+    pods = own.until("pods", lambda pods: len(pods) == replicas, **of(name))
     return sorted(pods)
 
 
 def addresses(endpoints: list[Object]) -> set[str]:
     return {address for endpoint in endpoints for address in endpoint["addresses"]}
+
+
+def of(app: str) -> dict[str, str]:
+    return {"labelSelector": f"app={app}"}
 
 
 # Pods, ports and protocols
@@ -156,12 +161,18 @@ def test_a_named_target_port_is_another_number_on_another_pod(own: Namespace) ->
 
 
 def test_the_clients_address_is_kept_through_a_cluster_address(own: Namespace) -> None:
-    first, second, _ = own.cluster.workers
-    own.run(pod("server", app="web", node=first), pod("near", node=first), pod("far", node=second))
-    web = own.serve("web", *WEB)
-    for client in ("near", "far"):
-        address = own.get("pods", client)["status"]["podIP"]
-        assert own.at(client).reach("http", web.port(), "clientip").rpartition(":")[0] == address
+    """From each node: of a Deployment whose pods keep apart."""
+    own.run(pod("server", app="web", node=own.cluster.workers[0]))
+    web, count = own.serve("web", *WEB), len(own.cluster.workers)
+    apart = {"labelSelector": {"matchLabels": {"app": "client"}}, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
+    pause = {"name": "pause", "image": "registry.k8s.io/pause"}
+    own.create(deployment("client", count, pod("", pause, affinity=affinity)))
+    clients = own.until("pods", lambda pods: len(pods) == count and all(map(is_ready, pods.values())), **of("client"))
+    assert {client["spec"]["nodeName"] for client in clients.values()} == set(own.cluster.workers)
+    for name, client in clients.items():
+        seen = own.at(name).reach("http", web.port(), "clientip")
+        assert seen.rpartition(":")[0] == client["status"]["podIP"]
 
 
 def test_a_pod_calls_itself_through_its_service(own: Namespace) -> None:
