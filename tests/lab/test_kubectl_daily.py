@@ -334,6 +334,7 @@ ROWS: list[tuple[str, list[str]]] = [
         ],
     ),
     ("get pod crash", [rf"crash 0/1 (CrashLoopBackOff|Error) [1-9]\d* \({AGE} ago\) {AGE}"]),
+    ("rollout history daemonset/agent", ["daemonset.apps/agent", "REVISION CHANGE-CAUSE", "1 <none>"]),
     ("get service web -o yaml", ["kind: Service", "clusterIP: 10.*", "- name: http", "nodePort: 30080"]),
     ("get nodes -o jsonpath={.items[*].metadata.name}", ["myk8s-control-plane( myk8s-worker[23]?){3}"]),
     (
@@ -477,7 +478,7 @@ def test_a_node_is_drained_and_comes_back(daily: User) -> None:
     for words in (
         "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): default/agent-",
         "cannot delete Pods with local storage (use --delete-emptydir-data to override): default/bare",
-        "Pods that declare no controller (use --force to override): default/",
+        "declare no controller (use --force to override): default/",
     ):
         assert words in refused
     [gone] = pods_on(daily, node, "web")
