@@ -64,6 +64,8 @@ def test_a_deployment_shows_its_numbers_and_containers() -> None:
     owned = {"name": "x", "creationTimestamp": "2026-11-23T12:00:00Z", "ownerReferences": [owner]}
     shown = list(cells(kinds.CONTROLLER_REVISIONS, metadata=owned, revision=3).values())
     assert shown[1:3] == ["daemonset.apps/web", 3]
+    shown = list(cells(kinds.PRIORITY_CLASSES, value=5, preemptionPolicy="Never").values())
+    assert (shown[1:3], shown[-1]) == ([5, False], "Never")
     assert list(cells(kinds.CONTROLLER_REVISIONS, revision=0).values())[1:3] == ["<none>", 0]
     assert list(cells(kinds.REPLICA_SETS, spec=spec, status={**status, "replicas": 3}).values())[1:4] == [3, 3, 2]
     spec["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}

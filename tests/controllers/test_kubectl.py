@@ -267,3 +267,25 @@ async def test_a_daemon_set_has_a_history_and_goes_back_in_it(tmp_path: Path) ->
         assert [line.split()[1:3] for line in listed[1:]] == [["daemonset.apps/web", str(n)] for n in (2, 3, 4)]
         await api.kubectl("delete", "ds/web")
         await until(api, CONTROLLER_REVISIONS, lambda found: not found)
+
+
+# Priorities
+
+
+async def test_pods_have_the_priority_of_their_class(tmp_path: Path) -> None:
+    async with managed(tmp_path) as api:
+        listed = words(await api.kubectl("get", "priorityclasses", "--sort-by=.value"))
+        assert [line.split()[:3] for line in listed] == [
+            ["NAME", "VALUE", "GLOBAL-DEFAULT"],
+            ["system-cluster-critical", "2000000000", "false"],
+            ["system-node-critical", "2000001000", "false"],
+        ]
+        made = await api.kubectl("create", "priorityclass", "high", "--value=1000", "--description=first")
+        assert made == "priorityclass.scheduling.k8s.io/high created\n"
+        overrides = '{"spec":{"priorityClassName":"%s"}}'
+        await api.kubectl("run", "a", "--image=nginx", f"--overrides={overrides % 'high'}")
+        await api.kubectl("run", "b", "--image=nginx")
+        columns = "custom-columns=N:.metadata.name,P:.spec.priority,C:.spec.priorityClassName"
+        assert words(await api.kubectl("get", "pods", "-o", columns))[1:] == ["a 1000 high", "b 0 <none>"]
+        refused = await api.kubectl("run", "c", "--image=nginx", f"--overrides={overrides % 'none'}", ok=False)
+        assert 'pods "c" is forbidden: no PriorityClass with name none was found' in refused

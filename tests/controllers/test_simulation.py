@@ -15,8 +15,8 @@ from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, NODES
 from fairway.api.status import ApiError
 from fairway.api.types import Key
 from fairway.controllers.deployment_rolling import fenceposts
-from tests.controllers.objects import deployment, service
-from tests.controllers.simulation import Simulation
+from tests.controllers.objects import deployment, node, service
+from tests.controllers.simulation import WORKERS, Simulation
 
 SEEDS = range(8)
 
@@ -285,6 +285,29 @@ async def test_pods_of_a_node_that_is_gone_are_deleted_after_its_quarantine(seed
     assert Key("default", orphan["metadata"]["name"]) not in simulation.api[PODS]
     assert Counter(pod["spec"]["nodeName"] for pod in simulation.ready()).keys() == {"worker2", "worker3"}
     assert len(simulation.ready()) == 3
+
+
+def important(priority: int) -> dict[str, Any]:
+    made = deployment("top", replicas=3)
+    made["spec"]["template"]["spec"] |= {"priority": priority}
+    return made
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_pods_make_way_for_more_important_ones_and_do_not_take_their_places(seed: int) -> None:
+    simulation = Simulation(seed)
+    for name in WORKERS:
+        simulation.api.put(NODES, node(name, pods="2"))
+    simulation.apply(deployment(replicas=6))
+    await simulation.settle()
+    assert len(simulation.ready()) == 6
+    simulation.apply(important(1000))
+    await simulation.settle(until=30)
+    owners = Counter(pod["metadata"]["labels"]["app"] for pod in simulation.ready())
+    priorities = Counter(pod["spec"].get("priority", 0) for pod in simulation.ready())
+    assert (owners.total(), priorities) == (6, {1000: 3, 0: 3})
+    preempted = [record for _, record in simulation.records if record.reason == "Preempted"]
+    assert len(preempted) == 3, "three make way, and nobody is sent away twice"
 
 
 async def test_a_node_that_comes_back_in_time_keeps_its_pods() -> None:

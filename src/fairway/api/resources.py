@@ -131,6 +131,9 @@ REPLICA_SETS = Resource(
 )
 ENDPOINT_SLICES = Resource(kind="EndpointSlice", plural="endpointslices", group="discovery.k8s.io")
 LEASES = Resource(kind="Lease", plural="leases", group="coordination.k8s.io")
+PRIORITY_CLASSES = Resource(
+    kind="PriorityClass", plural="priorityclasses", group="scheduling.k8s.io", namespaced=False, short_names=("pc",)
+)
 SERVICE_CIDRS = Resource(
     kind="ServiceCIDR",
     plural="servicecidrs",
@@ -156,6 +159,7 @@ RESOURCES: tuple[Resource, ...] = (
     REPLICA_SETS,
     ENDPOINT_SLICES,
     LEASES,
+    PRIORITY_CLASSES,
 )
 """Every kind that is stored and served, in the order of discovery."""
 

@@ -36,6 +36,7 @@ _GO_PACKAGES = {
     "apps": "apps",
     "discovery.k8s.io": "discovery",
     "coordination.k8s.io": "coordination",
+    "scheduling.k8s.io": "scheduling",
     "autoscaling": "autoscaling",
 }
 """Go packages of the internal types, which conversion errors name."""

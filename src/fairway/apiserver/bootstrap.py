@@ -1,4 +1,4 @@
-"""What a cluster has before anybody asks: its namespaces and the `kubernetes` Service.
+"""What a cluster has before anybody asks: its namespaces, its own priority classes and the `kubernetes` Service.
 
 Facts: `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`, `pkg/controlplane/reconcilers`.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from fairway.api.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, Resource
+from fairway.api.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
 from fairway.api.types import Key, Object
 from fairway.apiserver.metadata import Surroundings
+from fairway.apiserver.priorities import system_classes
 from fairway.apiserver.registry import Registry, create, update
 from fairway.base.addresses import IPNetwork
 
@@ -30,6 +31,9 @@ def ensure(
     for name in SYSTEM_NAMESPACES:
         if registry.revisions.latest(NAMESPACES, Key("", name)) is None:
             _create(registry, NAMESPACES, _namespace(name), around)
+    for one in system_classes():
+        if registry.revisions.latest(PRIORITY_CLASSES, Key("", one["metadata"]["name"])) is None:
+            _create(registry, PRIORITY_CLASSES, one, around)
     if registry.revisions.latest(SERVICES, KUBERNETES) is None:
         _create(registry, SERVICES, _service(service_cidr, port), around)
     _ensure(registry, ENDPOINTS, _endpoints(address, port), around)

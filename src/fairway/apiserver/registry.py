@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fairway.api.resources import ENDPOINTS, NAMESPACES, SERVICES, Resource
+from fairway.api.resources import ENDPOINTS, NAMESPACES, PODS, PRIORITY_CLASSES, SERVICES, Resource
 from fairway.api.status import ApiError, Cause
 from fairway.api.types import Key, Object
 from fairway.apiserver import metadata as meta
 from fairway.apiserver.allocators import ServiceAllocator
 from fairway.apiserver.metadata import Surroundings
 from fairway.apiserver.options import DeleteOptions, Propagation
+from fairway.apiserver.priorities import with_priority
 from fairway.apiserver.revisions import Record, Revisions, transient
 from fairway.apiserver.strategy import Strategy, invalid
 
@@ -53,13 +54,17 @@ class Registry:
 def create(
     registry: Registry, resource: Resource, namespace: str, obj: Object, around: Surroundings, *, dry_run: bool = False
 ) -> Record:
-    """Store a decoded object. Raises ApiError: 403 or 404 for its namespace, 409 AlreadyExists, 422 Invalid."""
+    """Store a decoded object. Raises ApiError: 403 or 404 for its namespace, 403 for a pod's priority,
+    409 AlreadyExists, 422 Invalid.
+    """
     strategy = registry.strategy_for(resource)
     _check_body_namespace(resource, namespace, obj)
     name = meta.metadata_of(obj).get("name") or ""
     if resource.namespaced:
         _check_namespace(registry, resource, namespace, name)
     new = _begin(registry, resource, namespace, strategy.default(obj), around)
+    if resource is PODS:
+        new = with_priority(new, (record.obj for record in registry.revisions.latest_records(PRIORITY_CLASSES)))
     if resource is not SERVICES:
         return _insert(registry, strategy, new, dry_run=dry_run)
     allocated, allocation = registry.services.allocate(new, None, dry_run=dry_run)

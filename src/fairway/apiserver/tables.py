@@ -327,6 +327,11 @@ def _secret(obj: Object, now: datetime) -> Cells:
     return [_name(obj), obj.get("type") or "", str(len(obj.get("data") or {})), _age(obj, now)]
 
 
+def _priority_class(obj: Object, now: datetime) -> Cells:
+    default = bool(obj.get("globalDefault"))
+    return [_name(obj), obj.get("value") or 0, default, _age(obj, now), obj.get("preemptionPolicy") or ""]
+
+
 def _lease(obj: Object, now: datetime) -> Cells:
     return [_name(obj), obj["spec"].get("holderIdentity") or "", _age(obj, now)]
 
@@ -401,4 +406,5 @@ _PRINTERS: dict[Resource, _Printer] = {
         row=_event,
     ),
     kinds.LEASES: _printer("Name,Holder,Age", "", _lease),
+    kinds.PRIORITY_CLASSES: _printer("Name,Value,Global-Default,Age,PreemptionPolicy", "", _priority_class),
 }

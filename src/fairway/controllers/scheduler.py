@@ -7,8 +7,7 @@ Services, then of any kind, then by name. So as many replicas as there are eligi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fairway.api.resources import PODS
@@ -29,18 +28,16 @@ from fairway.controllers.objects import (
     status,
 )
 from fairway.controllers.pods import is_active, node_of
+from fairway.controllers.preemption import counted, is_under_way, make_way, preempt
 from fairway.controllers.scheduling import SchedulingView
 from fairway.controllers.writes import Bind, EventType, Record, Update, Write
 
 SCHEDULER_NAME = "default-scheduler"
 _NO_NODES = "no nodes available to schedule pods"
-_HELPLESS = "Preemption is not helpful for scheduling"
-_NO_VICTIMS = "No preemption victims found for incoming pod"
-_NEVER = "not eligible due to preemptionPolicy=Never."
 
 
 def reconcile(view: SchedulingView, now: datetime) -> list[Write]:
-    """Bind the pod, or say on it and in an event why no node will have it."""
+    """Bind the pod; or let others make way for it; or say on it and in an event why no node will have it."""
     pod = view.pod
     if not is_waiting(pod):
         return []
@@ -48,7 +45,7 @@ def reconcile(view: SchedulingView, now: datetime) -> list[Write]:
     refusals = {name(node): filters.refusal(node) for node in view.nodes}
     fitting = [node for node in view.nodes if refusals[name(node)] is None]
     if not fitting:
-        return _unschedulable(pod, _explain(pod, [one for one in refusals.values() if one is not None]), now)
+        return _nowhere(view, {node: one for node, one in refusals.items() if one is not None}, now)
     chosen = _choose(view, fitting)
     assigned = f"Successfully assigned {namespace(pod)}/{name(pod)} to {chosen}"
     return [
@@ -104,28 +101,26 @@ def _crowding(pod: Object, there: Sequence[Object], services: Sequence[Object]) 
     return siblings, peers, len(staying)
 
 
-def _explain(pod: Object, refusals: Sequence[Refusal]) -> str:
-    """As kube-scheduler's FitError: how many nodes, for each reason how many of them, and that preemption is no help.
-
-    All pods of ours are of one priority, so none makes way for another (`framework/preemption/preemption.go`).
-    """
+def _nowhere(view: SchedulingView, refusals: Mapping[str, Refusal], now: datetime) -> list[Write]:
+    """As kube-scheduler's FitError tells it: for each reason how many nodes, and what preemption comes to."""
+    pod = view.pod
     if not refusals:
-        return _NO_NODES
-    none = f"0/{len(refusals)} nodes are available"
-    told = _count(reason for one in refusals for reason in one.reasons)
-    helped = f"{none}: {_count(_HELPLESS if one.final else _NO_VICTIMS for one in refusals)}."
-    if spec(pod).get("preemptionPolicy") == "Never":
-        helped = _NEVER
-    return f"{none}: {told}. preemption: {helped}"
+        return _unschedulable(pod, _NO_NODES, now)
+    if is_under_way(view, refusals):
+        return []  # it has been told, and waits for those that make way
+    told = counted([reason for one in refusals.values() for reason in one.reasons])
+    message = f"0/{len(refusals)} nodes are available: {told}."
+    found = preempt(view, refusals)
+    if not found.node:
+        return _unschedulable(pod, f"{message} preemption: {found.problem}", now)
+    return [*make_way(pod, found, now), *_unschedulable(pod, message, now, nominated=found.node)]
 
 
-def _count(reasons: Iterable[str]) -> str:
-    return ", ".join(sorted(f"{count} {reason}" for reason, count in Counter(reasons).items()))
-
-
-def _unschedulable(pod: Object, message: str, now: datetime) -> list[Write]:
+def _unschedulable(pod: Object, message: str, now: datetime, *, nominated: str = "") -> list[Write]:
+    """nominated: the node that it will get, "" for none as yet."""
     before = condition(pod, "PodScheduled")
-    if before is not None and before.get("message") == message and before.get("status") == "False":
+    told = before is not None and before.get("message") == message and before.get("status") == "False"
+    if told and nominated == str(status(pod).get("nominatedNodeName") or ""):
         return []
     since = before.get("lastTransitionTime") if before and before.get("status") == "False" else format_time(now)
     body = changed(pod)
@@ -140,7 +135,9 @@ def _unschedulable(pod: Object, message: str, now: datetime) -> list[Write]:
             "message": message,
         }
     )
-    body["status"] = {**status(pod), "conditions": conditions}
+    others = {field: value for field, value in status(pod).items() if field != "nominatedNodeName"}
+    named = {"nominatedNodeName": nominated} if nominated else {}
+    body["status"] = {**others, **named, "conditions": conditions}
     record = Record(
         regarding=pod, type=EventType.WARNING, reason="FailedScheduling", message=message, action="Scheduling"
     )

@@ -8,8 +8,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fairway.api.types import Object
-from fairway.controllers.objects import name
+from fairway.controllers.objects import name, spec
 from fairway.controllers.pods import is_finished, node_of
+
+
+def priority(pod: Object) -> int:
+    """0 where it says none."""
+    return int(spec(pod).get("priority") or 0)
 
 
 class Domain(NamedTuple):
@@ -23,6 +28,8 @@ class Domain(NamedTuple):
 class SchedulingView:
     """A pod without a node, all nodes, and all pods that have one.
 
+    bound: also pods for whom others make way (`status.nominatedNodeName`), as if they were there already, if these are
+    no less important than this one.
     services: of the pod's namespace. namespaces: labels by name, for terms that choose namespaces by label.
     """
 

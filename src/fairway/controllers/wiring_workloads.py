@@ -34,7 +34,7 @@ from fairway.controllers.objects import (
     uid,
 )
 from fairway.controllers.pods import is_active, is_finished, node_of
-from fairway.controllers.scheduling import SchedulingView
+from fairway.controllers.scheduling import SchedulingView, priority
 from fairway.controllers.writes import Write
 
 # Deployments
@@ -169,11 +169,21 @@ def _reconcile_pod(key: Key, caches: Caches, attempt: Attempt) -> list[Write]:
     view = SchedulingView(
         pod=pod,
         nodes=list(caches[NODES].values()),
-        bound=[one for one in caches[PODS].values() if node_of(one)],
+        bound=[one for other in caches[PODS].values() if (one := _placed(other, pod)) is not None],
         services=caches[SERVICES].in_namespace(key.namespace),
         namespaces={name(one): labels(one) for one in caches[NAMESPACES].values()},
     )
     return scheduler.reconcile(view, attempt.now)
+
+
+def _placed(other: Object, pod: Object) -> Object | None:
+    """Another pod as one that has a node: its own, or the one where others make way for it, unless for a lesser pod."""
+    if node_of(other):
+        return other
+    nominated = status(other).get("nominatedNodeName")
+    if not nominated or uid(other) == uid(pod) or not is_active(other) or priority(other) < priority(pod):
+        return None
+    return {**other, "spec": {**spec(other), "nodeName": nominated}}
 
 
 # What they share

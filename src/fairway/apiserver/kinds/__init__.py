@@ -14,6 +14,7 @@ from fairway.api.resources import (
     NAMESPACES,
     NODES,
     PODS,
+    PRIORITY_CLASSES,
     REPLICA_SETS,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -24,6 +25,7 @@ from fairway.apiserver.kinds.cluster import EventStrategy, LeaseStrategy, Namesp
 from fairway.apiserver.kinds.configuration import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from fairway.apiserver.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from fairway.apiserver.kinds.pod import PodStrategy
+from fairway.apiserver.kinds.priority_class import PriorityClassStrategy
 from fairway.apiserver.kinds.service import ServiceStrategy
 from fairway.apiserver.kinds.workload import (
     ControllerRevisionStrategy,
@@ -51,6 +53,7 @@ _STRATEGIES: dict[Resource, Strategy] = {
         (REPLICA_SETS, ReplicaSetStrategy),
         (ENDPOINT_SLICES, EndpointSliceStrategy),
         (LEASES, LeaseStrategy),
+        (PRIORITY_CLASSES, PriorityClassStrategy),
     )
 }
 

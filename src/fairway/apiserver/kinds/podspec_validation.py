@@ -50,6 +50,9 @@ def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
             causes += all_invalid(f"{path}.{field}", spec[field], names.dns_label(spec[field]))
     causes += validate_tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
     causes += _host_aliases(spec, path)
+    if spec.get("priorityClassName"):
+        name = spec["priorityClassName"]
+        causes += all_invalid(f"{path}.priorityClassName", name, names.dns_subdomain(name))
     causes += non_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds") or 0)
     return causes
 

@@ -37,6 +37,7 @@ FILES = (
     "nodes",
     "workloads",
     "leases",
+    "scheduling",
     "reviews",
     "policy",
 )

@@ -159,6 +159,7 @@ _GROUPS = {
     "autoscaling": "autoscaling",
     "discovery": "discovery.k8s.io",
     "coordination": "coordination.k8s.io",
+    "scheduling": "scheduling.k8s.io",
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
 }
