@@ -165,6 +165,15 @@ SOURCES: Sources = {
 }
 
 
+def test_a_container_is_told_its_own_resources() -> None:
+    env = [
+        {"name": name, "valueFrom": {"resourceFieldRef": {"resource": resource}}}
+        for name, resource in (("CPUS", "limits.cpu"), ("MEMORY", "limits.memory"))
+    ]
+    found = environment_of(env=[*env, {"name": "FLAG", "value": "-p=$(CPUS)"}], resources={"limits": {"cpu": "1500m"}})
+    assert (found["CPUS"], found["MEMORY"], found["FLAG"]) == ("2", str(4 << 20), "-p=2")
+
+
 def environment_of(**fields: Any) -> dict[str, str]:
     obj = pod_object("web", container(**fields))
     pod = parse_pod(obj)
@@ -177,6 +186,7 @@ def environment_of(**fields: Any) -> dict[str, str]:
         pod_ips=[POD_IP],
         host_ips=[NODE_IP],
         sources=SOURCES,
+        allocatable={"memory": "4Mi"},
     )
 
 

@@ -133,8 +133,8 @@ def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named:
     [
         ({"ports": [{"containerPort": 80, "hostPort": 80}]}, "spec.containers[0].ports[0].hostPort"),
         (
-            {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]},
-            "spec.containers[0].env[0].valueFrom.resourceFieldRef",
+            {"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "a"}}}]},
+            "spec.containers[0].env[0].valueFrom.fileKeyRef",
         ),
     ],
 )

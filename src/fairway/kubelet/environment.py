@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fairway.api.types import Key, Object
 from fairway.base.errors import Refused
 from fairway.kubelet.pod import ContainerSpec, EnvFrom, KeySource, PodSpec, SourceKind
+from fairway.kubelet.resource_fields import resource_value
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME = "/root"
@@ -135,8 +137,11 @@ def container_environment(
     pod_ips: Sequence[str],
     host_ips: Sequence[str],
     sources: Sources,
+    allocatable: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Everything in a container's environment; a variable of the pod's spec wins over all others.
+
+    allocatable: of the node, the limits of a container that has none of its own.
 
     Raises ConfigError when a ConfigMap, a Secret or a key of one is not there and not optional.
     """
@@ -148,6 +153,8 @@ def container_environment(
     for variable in container.env:
         if variable.field_path:
             value = field_value(obj, variable.field_path, pod_ips=pod_ips, host_ips=host_ips)
+        elif variable.resource:
+            value = resource_value(obj, variable.resource, container=container.name, allocatable=allocatable)
         elif variable.source:
             found = _of_key(variable.source, pod.key, sources)
             if found is None:

@@ -21,6 +21,7 @@ from fairway.kubelet.lifecycle import Waiting
 from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.masquerade import ensure_masquerade
 from fairway.kubelet.network import NodeAddresses, NodeNetwork
+from fairway.kubelet.node import allocatable
 from fairway.kubelet.prober import Prober
 from fairway.kubelet.registration import Registration, read_machine
 from fairway.kubelet.runtime import Runtime
@@ -179,6 +180,7 @@ class Kubelet:
                     held_addresses(services.objects.values(), config.node_name, config.families)
                 ),
             )
+            machine = read_machine()
             logs = PodLogs(config.log_dir)
             recorder = Recorder(client, config.node_name)
             runtime = Runtime(
@@ -190,6 +192,7 @@ class Kubelet:
                 dns=config.dns,
                 hidden=config.hidden,
                 services=services.objects.values,
+                allocatable=allocatable(machine),
             )
             tools = Tools(
                 client=client,
@@ -199,7 +202,7 @@ class Kubelet:
                 catalogue=self._catalogue,
                 node_addresses=[str(address) for address in config.addresses],
             )
-            registration = Registration(client, config, read_machine(), recorder)
+            registration = Registration(client, config, machine, recorder)
             async with asyncio.TaskGroup() as group:
                 manager = PodManager(tools, logs, group)
                 application = Server(manager, runtime, client_names=config.client_names).application()

@@ -10,7 +10,7 @@ from typing import Any
 
 HANDLERS = ("httpGet", "tcpSocket", "exec")
 """Of a probe."""
-_VALUE_SOURCES = ("fieldRef", "configMapKeyRef", "secretKeyRef")
+_VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 _TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
 """The volume that the ServiceAccount admission plugin adds to every pod; it is left out, not refused."""
 

@@ -120,14 +120,19 @@ def _is_now(node_name: str, reason: str) -> str:
     return f"Node {node_name} status is now: {reason}"
 
 
-def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, now: float) -> Object:
-    """The Node's status; ready_since: when this kubelet began to post it."""
-    resources = {
+def allocatable(machine: Machine) -> dict[str, str]:
+    """All that the machine has: every node may use it."""
+    return {
         "cpu": str(machine.cpus),
         "ephemeral-storage": f"{machine.storage_kib}Ki",
         "memory": f"{machine.memory_kib}Ki",
         "pods": str(MAX_PODS),
     }
+
+
+def node_status(config: KubeletConfig, machine: Machine, *, ready_since: float, now: float) -> Object:
+    """The Node's status; ready_since: when this kubelet began to post it."""
+    resources = allocatable(machine)
     return {
         "addresses": [
             *({"type": "InternalIP", "address": str(address)} for address in config.addresses),

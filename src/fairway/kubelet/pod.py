@@ -9,6 +9,7 @@ from typing import Any
 
 from fairway.api.types import Key, Object
 from fairway.kubelet.lacking import unenforced, unsupported
+from fairway.kubelet.resource_fields import ResourceField, parse_resource_field
 from fairway.kubelet.times import parse_timestamp
 
 DEFAULT_GRACE_S = 30
@@ -97,11 +98,13 @@ class KeySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
-    """field_path: of a fieldRef ("status.podIP"); source: of a configMapKeyRef or secretKeyRef; else `value` is."""
+    """field_path: of a fieldRef ("status.podIP"); resource: of a resourceFieldRef; source: of a configMapKeyRef or
+    secretKeyRef; else `value` is."""
 
     name: str
     value: str = ""
     field_path: str = ""
+    resource: ResourceField | None = None
     source: KeySource | None = None
 
 
@@ -271,6 +274,7 @@ def _env(variable: Mapping[str, Any]) -> EnvVar:
         name=variable["name"],
         value=variable.get("value") or "",
         field_path=(given.get("fieldRef") or {}).get("fieldPath") or "",
+        resource=parse_resource_field(given),
         source=_key_source(given),
     )
 

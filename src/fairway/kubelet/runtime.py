@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from fairway.api.types import Key, Object
@@ -164,8 +165,9 @@ class Runtime:
         dns: ClusterDns,
         hidden: tuple[str, ...],
         services: Callable[[], Iterable[Object]],
+        allocatable: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """services: those that containers are told of in their environment."""
+        """services: those that containers are told of in their environment. allocatable: the node's resources."""
         self._spawner = spawner
         self._network = network
         self._addresses = addresses
@@ -174,6 +176,7 @@ class Runtime:
         self._dns = dns
         self._hidden = hidden
         self._services = services
+        self._allocatable = allocatable
 
     async def create_sandbox(self, pod: PodSpec) -> Sandbox:
         """Namespaces, files and link; on the node's network, files alone. Raises FairwayError, nothing left behind."""
@@ -261,6 +264,7 @@ class Runtime:
             pod_ips=[str(address) for address in sandbox.addresses],
             host_ips=[str(address) for address in self._node_addresses],
             sources=sources,
+            allocatable=self._allocatable,
         )
         argv = expanded_argv(image.argv(container.command, container.args), container, env)
         if not argv:
