@@ -128,9 +128,9 @@ TOLERANT = {"tolerations": [{"operator": "Exists"}]}
 
 
 def test_pods_of_a_lost_node_are_not_ready() -> None:
-    ready = pod("a", node="n", ready=True, spec=TOLERANT)
+    ready = pod("a", node="n", ready=True, ready_since="2025-06-01T10:59:59Z", spec=TOLERANT)
     unready = pod("b", node="n", spec=TOLERANT)
-    again = pod("c", node="n", ready=True, ready_since="2025-06-01T11:00:01Z", spec=TOLERANT)
+    again = pod("c", node="n", ready=True, ready_since=LONG_AGO, spec=TOLERANT)
     [update, record] = judged(lost(), 60.0, ready, unready, again)
     assert isinstance(update, Update)
     assert (update.resource, update.subresource, update.body["metadata"]["name"]) == (PODS, "status", "a")

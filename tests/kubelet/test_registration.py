@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -111,6 +112,21 @@ async def test_a_lease_that_was_taken_away_is_made_again() -> None:
     assert again["metadata"]["uid"] != first["metadata"]["uid"]
 
 
+async def test_a_node_that_is_back_renews_its_lease_before_it_says_that_it_is_ready() -> None:
+    """By the old one it would be lost again at once."""
+    api = FakeApi()
+    async with registering(api):
+        pass
+    api.requests.clear()
+    conflict = b'{"kind":"Status","status":"Failure","reason":"AlreadyExists","code":409}'
+    api.canned.append(raw(conflict, status=409, content_type="application/json"))
+    async with registering(api):
+        pass
+
+    writes = [(seen.method, seen.path.rpartition("/")[2]) for seen in api.requests if seen.method != "GET"]
+    assert writes[2:4] == [("PUT", "myk8s-worker"), ("PATCH", "status")]
+
+
 def conditions(api: FakeApi) -> dict[str, str]:
     return {one["type"]: one["status"] for one in api.objects[NODES][NODE]["status"]["conditions"]}
 
@@ -171,6 +187,37 @@ async def test_a_node_that_nobody_doubts_does_not_repeat_its_status(monkeypatch:
         await until_lease(api, 5)
 
     assert sum(seen.method == "PATCH" for seen in api.requests) == 1
+
+
+def asked(api: FakeApi) -> list[str]:
+    """What the API server was asked since the node was registered: R for a renewal, L for a look at the Node."""
+    words = {("PUT", "leases"): "R", ("GET", "nodes"): "L"}
+    return [words.get((seen.method, seen.path.split("/")[-2]), "") for seen in api.requests]
+
+
+async def test_a_node_that_was_late_renews_anew_before_it_looks_whether_it_is_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The late renewal was made before the silence, and would have the node lost again."""
+    monkeypatch.setattr(node_module, "LATE_S", -1.0)
+    api = FakeApi()
+    async with registering(api):
+        await until_lease(api, 7)
+
+    assert "RRLRRLR" in "".join(asked(api))
+
+
+async def test_a_node_that_was_late_once_looks_again_with_the_next_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who took it for lost may say so a moment after it has said that it is there."""
+    monkeypatch.setattr(node_module, "LATE_S", -1.0)
+    monkeypatch.setattr(node_module, "LATE_CHECKS", 2)
+    api = FakeApi()
+    async with registering(api):
+        await until_lease(api, 3)
+        monkeypatch.setattr(node_module, "LATE_S", 2 * TIMEOUT_S)
+        await until_lease(api, 12)
+
+    assert re.search("RLRLR{5,}$", "".join(asked(api)))
 
 
 def test_this_machine_can_be_described() -> None:

@@ -7,7 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fairway.api.types import Object
+import pytest
+
+from fairway.api.resources import PODS
+from fairway.api.types import Key, Object
 from fairway.kubelet.status_writer import StatusWriter
 from fairway.watch.client import Client
 from fairway.watch.kubeconfig import Credentials
@@ -113,10 +116,10 @@ async def test_conditions_are_ours_as_wanted_and_others_as_observed() -> None:
     stale, gate = {"type": "Ready", "status": "False"}, {"type": "example.com/lb", "status": "True"}
     ready = {"type": "Ready", "status": "True"}
     async with writing(api) as writer:
-        writer.observe([stale])
+        writer.observe(pod_object("web", status={"conditions": [stale]}))
         assert writer.conditions == [stale]
         writer.want(status("Running", ready))
-        writer.observe([stale, gate])
+        writer.observe(pod_object("web", status={"conditions": [stale, gate]}))
 
         assert writer.conditions == [ready, gate]
 
@@ -125,14 +128,21 @@ def ready(status: str, since: str) -> Object:
     return {"type": "Ready", "status": status, "lastTransitionTime": since}
 
 
-async def test_ready_that_was_taken_meanwhile_is_said_again_as_of_now() -> None:
+def taken(api: FakeApi, since: str) -> Object:
+    """The pod after somebody has taken its Ready."""
+    found = api.objects[PODS][Key("default", "web")]
+    return api.put({**found, "status": {**found["status"], "conditions": [ready("False", since)]}})
+
+
+@pytest.mark.parametrize("since", ["2025-06-01T11:59:00Z", "2025-06-01T11:00:00Z"], ids=["later", "same second"])
+async def test_ready_that_was_taken_meanwhile_is_said_again_as_of_now(since: str) -> None:
     """Controllers take it from the pods of a node they do not hear of."""
     api = FakeApi()
     api.put(pod_object("web"))
     async with writing(api, clock=lambda: 1748779200.0) as writer:
         writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
         await writer.flush()
-        writer.observe([ready("False", "2025-06-01T11:59:00Z")])
+        writer.observe(taken(api, since))
         await writer.flush()
 
     assert written(api) == ["Running", "Running"]
@@ -140,17 +150,46 @@ async def test_ready_that_was_taken_meanwhile_is_said_again_as_of_now() -> None:
     assert (said["status"], said["lastTransitionTime"]) == ("True", "2025-06-01T12:00:00Z")
 
 
-async def test_an_echo_of_an_older_status_of_ours_is_no_reason_to_write() -> None:
+async def test_ready_that_was_taken_in_the_very_second_in_which_it_was_said_is_said_again() -> None:
+    api = FakeApi()
+    api.put(pod_object("web"))
+    async with writing(api, clock=lambda: 1748775600.0) as writer:
+        writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        writer.observe(taken(api, "2025-06-01T11:00:00Z"))
+        await writer.flush()
+
+    assert written(api) == ["Running", "Running"]
+    assert api.objects[PODS][Key("default", "web")]["status"]["conditions"][0]["status"] == "True"
+
+
+async def test_ready_that_was_taken_and_seen_before_the_answer_to_our_write_is_said_again() -> None:
+    """Watch and request are two connections: which is first is chance."""
     api = FakeApi()
     api.put(pod_object("web"))
     async with writing(api) as writer:
         writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
-        await writer.flush()
-        writer.observe([ready("False", "2025-06-01T11:00:00Z")])
-        writer.observe([])
+        later = pod_object("web", status={"conditions": [ready("False", "2025-06-01T11:00:00Z")]})
+        writer.observe({**later, "metadata": {**later["metadata"], "resourceVersion": str(api.version + 2)}})
         await writer.flush()
 
-    assert written(api) == ["Running"]
+    assert written(api) == ["Running", "Running"]
+
+
+async def test_an_echo_of_an_older_status_of_ours_is_no_reason_to_write() -> None:
+    api = FakeApi()
+    api.put(pod_object("web"))
+    async with writing(api) as writer:
+        writer.want(status("Running", ready("False", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        echo = api.objects[PODS][Key("default", "web")]
+        writer.want(status("Running", ready("True", "2025-06-01T11:00:00Z")))
+        await writer.flush()
+        writer.observe(echo)
+        writer.observe(pod_object("web"))
+        await writer.flush()
+
+    assert written(api) == ["Running", "Running"]
 
 
 async def test_a_pod_that_is_not_ready_may_be_called_so() -> None:
@@ -159,7 +198,7 @@ async def test_a_pod_that_is_not_ready_may_be_called_so() -> None:
     async with writing(api) as writer:
         writer.want(status("Running", ready("False", "2025-06-01T11:00:00Z")))
         await writer.flush()
-        writer.observe([ready("False", "2025-06-01T11:59:00Z")])
+        writer.observe(taken(api, "2025-06-01T11:59:00Z"))
         await writer.flush()
 
     assert written(api) == ["Running"]

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FAIRWAY = str(Path(sys.executable).with_name("fairway"))
 LIMIT_S = 120
+
+Value = str | Callable[[str], bool] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +61,14 @@ class User:
     def fairway(self, *args: str, stdin: str = "", **more: str) -> Answer:
         return self.run([*self.command, *args], stdin=stdin, **more)
 
-    def wait_for(self, kubeconfig: Path, namespace: str, what: str, path: str, value: str | None) -> None:
+    def wait_for(self, kubeconfig: Path, namespace: str, what: str, path: str, value: Value) -> None:
         """Follow an object until a jsonpath of it is `value`, or anything for None; fails after LIMIT_S.
+
+        value: or what tells whether it is.
 
         `kubectl wait --for=jsonpath` does so only since 1.23, and Debian 12 has 1.20.
         """
+        is_it = value if callable(value) else lambda text: bool(text) if value is None else text == value
         follow = ["kubectl", "get", what, "-n", namespace, "-w", "-o", f'jsonpath={path}{{"\\n"}}']
         environment = self.environment(KUBECONFIG=str(kubeconfig))
         argv = ["timeout", str(LIMIT_S), *follow]
@@ -72,7 +77,7 @@ class User:
             seen = ""
             for line in process.stdout:
                 seen = line.strip()
-                if seen == value or (value is None and seen):
+                if is_it(seen):
                     process.terminate()
                     return
         raise AssertionError(f"{what}: {path} is {seen!r}, not {value!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.command import User
+from tests.lab.command import User, Value
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,6 @@ def kubectl(user: User, *args: str, stdin: str = "") -> str:
     return answer.out if answer.code == 0 else answer.out + answer.err
 
 
-def until(user: User, what: str, path: str, value: str | None, *, namespace: str = "default") -> None:
+def until(user: User, what: str, path: str, value: Value, *, namespace: str = "default") -> None:
     """Wait for what a jsonpath tells of an object, as `User.wait_for`."""
     user.wait_for(user.state / "myk8s" / "kubeconfig", namespace, what, path, value)

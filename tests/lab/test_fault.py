@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fairway.kubelet.times import micro_time
 from tests.lab.command import LIMIT_S, User
 from tests.lab.conftest import kubectl, until
 
@@ -47,14 +50,39 @@ def victim(request: pytest.FixtureRequest) -> Iterator[User]:
 
 
 def whole(user: User) -> None:
-    """Wait until the worker is Ready, the pods run, and a call by the worker is answered again."""
-    user.wait_for(user.state / "myk8s" / "kubeconfig", "default", f"node/{WORKER}", READY, "True")
+    """Wait until nothing of a fault is left anywhere on the way from the worker's heartbeat to its rules.
+
+    A node that was silent for long enough is lost, and its endpoints leave; that may still be on its way to the
+    worker's agent when all is well again in the API. So the end is a Service made after that: the worker's agent hears
+    of endpoints in the order in which they changed, and serves this one when it has heard of all before.
+    """
+    since = micro_time(time.time())
+    until(user, f"lease/{WORKER}", "{.spec.renewTime}", lambda renewed: renewed > since, namespace="kube-node-lease")
+    until(user, f"node/{WORKER}", READY, "True")
+    for pod in kubectl(user, "get", "pods", "-l", "app=deploy-websrv", "-o", "name").split():
+        until(user, pod, READY, "True")
     kubectl(user, "rollout", "status", "deployment/deploy-echo", "--timeout=60s")
-    until(user, "endpoints/svc-nodeport", "{.subsets[0].addresses[2].ip}", None)
-    healthy = ["curl", "-s", "--retry", str(LIMIT_S), "--retry-connrefused", "http://127.0.0.1:10256/healthz"]
-    assert user.fairway("exec", WORKER, "--", *healthy).code == 0
+    answered = [*CURL, "--connect-timeout", "1", "--retry", str(LIMIT_S), "--retry-delay", "1", "--retry-connrefused"]
+    assert kubectl(user, "create", "-f", "-", stdin=json.dumps(AFTER_ALL)) == "service/after-all created\n"
+    try:
+        port = kubectl(user, "get", "svc", "after-all", "-o", "jsonpath={.spec.ports[0].nodePort}")
+        assert user.fairway("exec", "mypc", "--", *answered, f"http://{ADDRESS}:{port}/").out == ANSWERED
+    finally:
+        kubectl(user, "delete", "svc", "after-all")
 
 
+AFTER_ALL = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "after-all"},
+    "spec": {
+        "type": "NodePort",
+        "externalTrafficPolicy": "Local",
+        "selector": {"app": "deploy-websrv"},
+        "ports": [{"port": 80, "targetPort": 8080}],
+    },
+}
+CURL = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"]
 READY = '{.status.conditions[?(@.type=="Ready")].status}'
 
 

@@ -41,6 +41,7 @@ from fairway.apiserver.request import Request, StreamResponse
 from fairway.apiserver.routes import NoRouteError
 from fairway.apiserver.store import Store
 from fairway.base.errors import Refused
+from fairway.watch.retransmission import go_on_soon
 
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 PUBLIC_PATHS = (*HEALTH_PATHS, "/version")
@@ -119,6 +120,7 @@ async def _listening(server: _Server, sockets: Sequence[socket], tls: ssl.SSLCon
     await runner.setup()
     try:
         for listening in sockets:
+            go_on_soon(listening)
             await web.SockSite(runner, listening, ssl_context=tls, backlog=1024).start()
         yield
     finally:

@@ -141,7 +141,8 @@ def _identity(taint: Taint) -> tuple[str | None, str | None]:
 def _not_ready(view: NodeView, now: datetime) -> Iterator[Write]:
     """Pods of a node that is not Ready are not either: nobody vouches for them, and endpoints must leave.
 
-    Those that became Ready after the node did not are left: a kubelet that is back says so of its pods first.
+    Those that became Ready since the node is not are left: a kubelet that is back says so of its pods first. Times are
+    of whole seconds; a pod of the same one is left too, for its kubelet has spoken when the node had been silent.
     """
     ready = condition(view.node, "Ready")
     since = parse_time(ready.get("lastTransitionTime")) if ready else None
@@ -149,7 +150,7 @@ def _not_ready(view: NodeView, now: datetime) -> Iterator[Write]:
         return
     for pod in view.pods:
         pod_since = ready_since(pod)
-        if not is_ready(pod) or (since is not None and pod_since is not None and pod_since > since):
+        if not is_ready(pod) or (since is not None and pod_since is not None and pod_since >= since):
             continue
         body = changed(pod)
         for one in body["status"]["conditions"]:

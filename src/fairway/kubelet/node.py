@@ -22,6 +22,11 @@ LEASE_RENEW_S = 1.5
 duration (`pkg/kubelet/kubelet.go`, nodeLeaseRenewIntervalFraction)."""
 STATUS_CHECK_S = 10.0
 """KubeletConfiguration nodeStatusUpdateFrequency: how often the Node is read, to see that it says what we say."""
+LATE_S = 2 * LEASE_RENEW_S
+"""A renewal that comes so long after the last may have come too late: others may take the node for lost."""
+LATE_CHECKS = 3
+"""After a renewal that came late, the Node is read with so many renewals on end: those who took it for lost may be
+about to say so yet."""
 STATUS_REFRESH_S = 300.0
 """KubeletConfiguration nodeStatusReportFrequency: the Lease is the heartbeat, the status only what changes."""
 

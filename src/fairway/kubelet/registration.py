@@ -65,6 +65,7 @@ class Registration:
         self._teller = teller
         self._unschedulable = False
         self._ready_since = time.time()
+        self._lease: Object | None = None
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
@@ -75,24 +76,27 @@ class Registration:
         self._tell_of_health()
         next_status = time.monotonic() + node.STATUS_REFRESH_S
         renewed = checked = time.monotonic()
-        lease: Object | None = None
+        doubts = 0
         while True:
+            await asyncio.sleep(node.LEASE_RENEW_S)
             try:
-                lease = await self._renew(lease, uid)
-                late = time.monotonic() - renewed > 2 * node.LEASE_RENEW_S
+                await self._renew(uid)
+                if time.monotonic() - renewed > node.LATE_S:
+                    doubts = node.LATE_CHECKS
+                    # A renewal that was long on its way tells a time long past: not to be lost again by it, once more.
+                    await self._renew(uid)
                 renewed = time.monotonic()
-                if late or renewed - checked >= node.STATUS_CHECK_S:
+                if doubts or renewed - checked >= node.STATUS_CHECK_S:
                     await self._look()
-                    checked = renewed
+                    doubts, checked = max(doubts - 1, 0), renewed
                 if time.monotonic() >= next_status:
                     await self._post_status()
                     next_status = time.monotonic() + node.STATUS_REFRESH_S
             except FairwayError as error:
                 _log.warning("heartbeat of node %s: %s", self._config.node_name, error)
-                lease = None
+                self._lease = None
                 if isinstance(error, ApiError) and error.code == 404:
                     uid = await self._until_done_register()
-            await asyncio.sleep(node.LEASE_RENEW_S)
 
     async def _until_done_register(self) -> str:
         """Register, waiting for the API server as long as it takes: the Node's uid."""
@@ -106,7 +110,11 @@ class Registration:
             delay = min(delay * 2, MAX_RETRY_S)
 
     async def _register(self) -> str:
-        """Create the Node, or bring the one that is there up to date; a person's own labels and taints stay."""
+        """Create the Node, or bring the one that is there up to date; a person's own labels and taints stay.
+
+        The Lease is renewed before the status is posted: an old one would have the node lost again at once.
+        """
+        self._lease = None
         wanted = node.node_object(self._config, self._machine, self._ready_since)
         try:
             created = await self._client.create(NODES, wanted)
@@ -115,9 +123,11 @@ class Registration:
                 raise
             body = {"metadata": {field: wanted["metadata"][field] for field in ("labels", "annotations")}}
             created = await self._client.patch(NODES, self._config.node_name, body)
+        uid = str(created["metadata"]["uid"])
+        await self._renew(uid)
         await self._post_status()
         self._unschedulable = node.is_unschedulable(created)
-        return str(created["metadata"]["uid"])
+        return uid
 
     async def _look(self) -> None:
         """Where the Node is held to be lost, as controllers do with one that was silent for long: say that it is not.
@@ -152,15 +162,16 @@ class Registration:
             subresource="status",
         )
 
-    async def _renew(self, lease: Object | None, uid: str) -> Object:
-        """The Lease as it is now; without one in hand, read or make it."""
+    async def _renew(self, uid: str) -> None:
+        """Renew the Lease; without one in hand, read or make it."""
         fresh = node.lease_object(self._config.node_name, uid, time.time())
-        if lease is None:
+        if self._lease is None:
             try:
-                lease = await self._client.get(LEASES, self._config.node_name, node.LEASE_NAMESPACE)
+                self._lease = await self._client.get(LEASES, self._config.node_name, node.LEASE_NAMESPACE)
             except ApiError as error:
                 if error.code != 404:
                     raise
-                return await self._client.create(LEASES, fresh)
-        metadata = {**fresh["metadata"], "resourceVersion": lease["metadata"].get("resourceVersion")}
-        return await self._client.update(LEASES, {**fresh, "metadata": metadata})
+                self._lease = await self._client.create(LEASES, fresh)
+                return
+        metadata = {**fresh["metadata"], "resourceVersion": self._lease["metadata"].get("resourceVersion")}
+        self._lease = await self._client.update(LEASES, {**fresh, "metadata": metadata})

@@ -14,7 +14,7 @@ from fairway.api.types import Object
 from fairway.base.errors import Retry
 from fairway.kubelet.pod import PodSpec
 from fairway.kubelet.status import OWN_CONDITIONS, status_patch
-from fairway.kubelet.times import parse_timestamp, timestamp
+from fairway.kubelet.times import timestamp
 from fairway.watch.client import STRATEGIC_MERGE_PATCH, Client
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class StatusWriter:
         self._key = pod.key
         self._uid = pod.uid
         self._observed: Sequence[Mapping[str, Any]] = known.get("conditions") or []
+        self._observed_version = 0
+        self._written_version = 0
         self._addresses = _addresses(known)
         self._wanted: Object | None = None
         self._settled: Object | None = None
@@ -47,29 +49,37 @@ class StatusWriter:
         own = [condition for condition in self._wanted["conditions"] if condition["type"] in OWN_CONDITIONS]
         return own + [condition for condition in self._observed if condition["type"] not in OWN_CONDITIONS]
 
-    def observe(self, conditions: Sequence[Mapping[str, Any]]) -> None:
-        """The pod's conditions in the API changed.
+    def observe(self, pod: Object) -> None:
+        """The pod changed in the API.
 
         Controllers take Ready from the pods of a node that was silent. Where it is ours to say, it is said again, as
-        of now: what tells it from an echo of an older status of ours is that it changed after what we last wrote.
+        of now: what tells it from an echo of an older status of ours is a later version than that of our last writing
+        (KEP-5504: versions of one resource are numbers that grow).
         """
-        self._observed = conditions
+        self._observed = (pod.get("status") or {}).get("conditions") or []
+        self._observed_version = _version(pod)
+        self._say_again_if_taken()
+
+    def _say_again_if_taken(self) -> None:
         if self._wanted is None or self._wanted is not self._settled or self._closed:
             return
-        ours, theirs = _ready(self._wanted["conditions"]), _ready(conditions)
-        if _is_taken(ours, theirs):
+        later = self._observed_version > self._written_version
+        if later and _is_ready(self._wanted["conditions"], "True") and _is_ready(self._observed, "False"):
             again = [
                 {**one, "lastTransitionTime": timestamp(self._clock())} if one["type"] == "Ready" else one
                 for one in self._wanted["conditions"]
             ]
-            self.want({**self._wanted, "conditions": again})
+            self._write_soon({**self._wanted, "conditions": again})
 
     def want(self, status: Object) -> None:
         """What the status is to be from now on."""
         if status != self._wanted and not self._closed:
-            self._wanted = status
-            self._idle.clear()
-            self._changed.set()
+            self._write_soon(status)
+
+    def _write_soon(self, status: Object) -> None:
+        self._wanted = status
+        self._idle.clear()
+        self._changed.set()
 
     def close(self) -> None:
         """Write nothing more."""
@@ -92,12 +102,13 @@ class StatusWriter:
                 assert wanted is not None
                 if await self._write(wanted):
                     self._settled = wanted
+                    self._say_again_if_taken()
             self._idle.set()
 
     async def _write(self, status: Object) -> bool:
         """Whether it is settled: written, or refused for good."""
         try:
-            await self._client.patch(
+            pod = await self._client.patch(
                 PODS,
                 self._key.name,
                 status_patch(self._uid, status, former=self._addresses),
@@ -105,6 +116,7 @@ class StatusWriter:
                 content_type=STRATEGIC_MERGE_PATCH,
                 subresource="status",
             )
+            self._written_version = _version(pod)
             self._addresses = _addresses(status)
         except Retry as error:
             _log.warning("status of pod %s: %s; trying again", self._key, error)
@@ -121,15 +133,13 @@ class StatusWriter:
         return True
 
 
-def _ready(conditions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return next((one for one in conditions if one["type"] == "Ready"), {})
+def _is_ready(conditions: Sequence[Mapping[str, Any]], status: str) -> bool:
+    return any(one["type"] == "Ready" and one.get("status") == status for one in conditions)
 
 
-def _is_taken(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    if ours.get("status") != "True" or theirs.get("status") != "False":
-        return False
-    since, taken = (parse_timestamp(one.get("lastTransitionTime") or "", 0.0) for one in (ours, theirs))
-    return taken > since
+def _version(pod: Object) -> int:
+    text = str((pod.get("metadata") or {}).get("resourceVersion") or "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _addresses(status: Mapping[str, Any]) -> list[str]:

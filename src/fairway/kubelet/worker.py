@@ -84,7 +84,7 @@ class PodWorker:
         was_deleted = self.pod.deletion_grace_s is not None
         self.obj = obj
         self.pod = parse_pod(obj) if not self._gone else replace(parse_pod(obj), deletion_grace_s=0)
-        self._writer.observe((obj.get("status") or {}).get("conditions") or [])
+        self._writer.observe(obj)
         if self.pod.deletion_grace_s is not None and not was_deleted:
             # Readiness is still probed while a pod ends, so that `serving` of its endpoint stays true to the facts.
             for run in self._runs.values():

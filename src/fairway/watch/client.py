@@ -23,6 +23,7 @@ from fairway.base.errors import Retry
 from fairway.watch.kubeconfig import Credentials
 from fairway.watch.lines import LineBuffer
 from fairway.watch.listing import parse_list
+from fairway.watch.retransmission import new_socket
 
 MERGE_PATCH = "application/merge-patch+json"
 """RFC 7396."""
@@ -67,7 +68,7 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._credentials.ssl_context or True)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._credentials.ssl_context or True, socket_factory=new_socket)
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": self._user_agent, "Accept": "application/json"},
