@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -111,6 +112,8 @@ def planted(user: User) -> list[dict[str, Any]]:
         ("loss myk8s-worker 100%", SILENT),
         ("kill node myk8s-worker", SILENT),
         ("pause node myk8s-worker", SILENT),
+        ("conntrack myk8s-worker", SILENT),
+        ("conntrack myk8s-worker 60%", ANSWERED),
         # Rules are the kernel's: those that wrote them are not asked when a packet comes.
         ("kill agent myk8s-worker", ANSWERED),
         ("pause agent myk8s-worker", ANSWERED),
@@ -181,6 +184,43 @@ def test_a_pod_that_is_mute_is_an_endpoint_that_nobody_answers_at(victim: User) 
     assert calls(victim) == [ANSWERED] * CALLS
 
 
+def test_a_full_table_of_connections_is_what_doctor_finds_and_leaves_those_that_stand(victim: User) -> None:
+    serve = (
+        "import socket; s = socket.create_server(('', 7998)); print('up', flush=True); c = s.accept()[0]; "
+        "print(c.recv(9).decode(), flush=True); print(c.recv(9).decode(), flush=True)"
+    )
+    call = (
+        "import socket, sys; s = socket.create_connection(('172.18.0.5', 7998)); s.sendall(b'before'); "
+        "sys.stdin.readline(); s.sendall(b'meanwhile')"
+    )
+    server = victim.start("exec", WORKER, "--", "python3", "-u", "-c", serve)
+    argv = [*victim.command, "exec", "mypc", "--", "python3", "-c", call]
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True, env=victim.environment()) as client:
+            assert server.stdout.readline() == "before\n"
+            told = victim.fairway("fault", "conntrack", WORKER, "-o", "json").json()
+            assert (told["kind"], told["what"], told["percent"]) == ("conntrack", "node", 100)
+            assert calls(victim) == [SILENT] * CALLS
+            findings = victim.fairway("doctor", "-o", "json").json()["findings"]
+            # That the agent's health cannot be asked for is an effect of it, and found too.
+            assert {(each["check"], each["node"]) for each in findings} == {
+                ("conntrack-full", WORKER),
+                ("agent", WORKER),
+            }
+            client.communicate("go\n")
+        assert server.stdout.readline() == "meanwhile\n"
+    finally:
+        assert victim.fairway("fault", "undo", "--all").code == 0
+        server.kill()
+        server.communicate()
+    whole(victim)
+    assert calls(victim) == [ANSWERED] * CALLS
+    used = victim.fairway("exec", WORKER, "--", "cat", "/proc/sys/net/netfilter/nf_conntrack_count").out
+    assert int(used) < 1000
+
+
 def test_a_killed_agent_programs_nothing_until_it_is_started_again(victim: User) -> None:
     assert victim.fairway("fault", "kill", "agent", WORKER).code == 0
     kubectl(victim, "expose", "deployment", "deploy-echo", "--name", "late", "--type", "NodePort", "--port", "8080")
@@ -237,6 +277,8 @@ def test_a_restart_starts_what_it_kills(victim: User) -> None:
         ("cut nobody", 1, "'nobody' is no node, client or pod of this lab"),
         ("kill node mypc", 1, "'mypc' is no node of this lab"),
         ("loss myk8s-worker 0%", 2, "'0%' is no share of packets: a whole number of per cent, 1 to 100"),
+        ("conntrack mypc", 1, "'mypc' is no node of this lab"),
+        ("conntrack myk8s-worker 0%", 2, "'0%' is no share of the table: a whole number of per cent, 1 to 100"),
         ("delay myk8s-worker 5s", 2, "'5s' is no delay: a whole number of milliseconds, 1 to 10000"),
         ("cut myk8s-worker --for 0", 2, "0.0 is not in the range"),
         ("kill agent", 2, "agent: of which node?"),

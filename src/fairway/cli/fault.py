@@ -110,6 +110,19 @@ def delay(name: str, host: str, time: str, for_s: float | None, output: str) -> 
 
 
 @fault.command()
+@click.argument("node")
+@click.argument("share", default="100")
+@_planting
+def conntrack(name: str, node: str, share: str, for_s: float | None, output: str) -> None:
+    """Fill NODE's table of tracked connections to SHARE per cent (1 to 100) of the kernel's limit. [default: 100]
+
+    When it is full, connections that stand go on, and the first packet of every other is dropped.
+    """
+    wanted = Wanted(kind=Kind.CONNTRACK, what=What.NODE, name=node, percent=_percent(share, "the table"))
+    _plant(name, wanted, for_s, output)
+
+
+@fault.command()
 @click.argument("pod")
 @_planting
 def mute(name: str, pod: str, for_s: float | None, output: str) -> None:
@@ -158,10 +171,10 @@ def _program(kind: Kind, what: str, node: str) -> Wanted:
     return Wanted(kind=kind, what=target, name=node)
 
 
-def _percent(share: str) -> int:
+def _percent(share: str, whole: str = "packets") -> int:
     text = share.removesuffix("%")
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100):
-        raise click.UsageError(f"{share!r} is no share of packets: a whole number of per cent, 1 to 100")
+        raise click.UsageError(f"{share!r} is no share of {whole}: a whole number of per cent, 1 to 100")
     return int(text)
 
 

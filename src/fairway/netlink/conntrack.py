@@ -20,7 +20,9 @@ from fairway.base.addresses import Family, IPAddress, format_host
 from fairway.netlink.nftables import GENERIC, NFPROTO_IPV4, NFPROTO_IPV6, Request
 from fairway.netlink.wire import (
     NLM_F_ACK,
+    NLM_F_CREATE,
     NLM_F_DUMP,
+    NLM_F_EXCL,
     NLM_F_REQUEST,
     Attributes,
     attribute,
@@ -125,6 +127,7 @@ _WITH_PORTS = frozenset({IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, 33, 136})
 
 # enum ctattr_type
 _ORIGINAL, _REPLY, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _ID, _ZONE, _FILTER = 1, 2, 3, 4, 7, 8, 12, 18, 25
+_MARK_MASK = 21
 # enum ctattr_tuple, ctattr_ip, ctattr_l4proto
 _TUPLE_IP, _TUPLE_PROTO, _TUPLE_ZONE = 1, 2, 3
 _IPV4_SOURCE, _IPV4_DESTINATION, _IPV6_SOURCE, _IPV6_DESTINATION = 1, 2, 3, 4
@@ -164,6 +167,39 @@ def delete_flow(flow: Flow) -> Request:
     if flow.identifier is not None:
         parts.append(u32(_ID, flow.identifier))
     return _request(Kind.DELETE, flow.family, *parts, flags=NLM_F_ACK, about=f"flow {flow.original}")
+
+
+LONGEST_S = 7 * 86400
+"""How long an entry made by `new_established` stays at most."""
+
+
+def new_established(original: Tuple, mark: int) -> Request:
+    """An entry of a TCP connection that stands, whose packets nobody rewrites; no answer but a refusal.
+
+    ENOMEM where the table is full. It is assured: the kernel gives it up for no other.
+    """
+    reply = Tuple(original.destination, original.source, original.destination_port, original.source_port)
+    state = nested(_PROTOINFO, nested(_PROTOINFO_TCP, u8(_TCP_STATE, TcpState.ESTABLISHED)))
+    return _request(
+        Kind.NEW,
+        Family(original.source.version),
+        _encode_tuple(_ORIGINAL, original, IPPROTO_TCP),
+        _encode_tuple(_REPLY, reply, IPPROTO_TCP),
+        u32(_STATUS, Status.SEEN_REPLY | Status.ASSURED | Status.CONFIRMED),
+        u32(_TIMEOUT, LONGEST_S),
+        u32(_MARK, mark),
+        state,
+        flags=NLM_F_CREATE | NLM_F_EXCL,
+        about=f"flow {original}",
+    )
+
+
+def delete_marked(mark: int, mask: int) -> Request:
+    """All flows of IPv4 whose mark is this under the mask. Raises ValueError for no mask: it would mean every flow."""
+    if not mask:
+        raise ValueError("a mask of 0 is that of every flow")
+    parts = u32(_MARK, mark), u32(_MARK_MASK, mask)
+    return _request(Kind.DELETE, Family.IPV4, *parts, flags=NLM_F_ACK, about=f"the flows with mark {mark:#x}")
 
 
 def get_usage() -> Request:

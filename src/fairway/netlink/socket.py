@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import socket
+import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from struct import Struct
@@ -22,7 +23,7 @@ from fairway.netlink.exchange import (
     size_of,
 )
 from fairway.netlink.nftables import Generation, Request, body_of, decode_generation, get_generation
-from fairway.netlink.wire import Received, decode_messages, encode_message
+from fairway.netlink.wire import NLMSG_ERROR, Received, decode_messages, encode_message
 
 # linux/netlink.h, asm-generic/socket.h
 NETLINK_NETFILTER = 12
@@ -183,6 +184,14 @@ class NetlinkSocket:
                 continue
             return reply.bodies
         raise Retry(f"{request.about} changed during each of {_DUMP_TRIES} looks", after_s=0.1)
+
+    def tell(self, data: bytes) -> int:
+        """Send messages that ask for no answer; the errno of the first that the kernel refused, 0 for none."""
+        self._send(data)
+        for each in list(self._received()):
+            if each.kind == NLMSG_ERROR and (number := int.from_bytes(each.body[:4], sys.byteorder, signed=True)):
+                return -number
+        return 0
 
     def notifications(self) -> Iterator[Received]:
         """What waits in the buffer, without waiting for more. Raises AnswerLost where the kernel dropped some."""

@@ -9,6 +9,7 @@ from fairway.cluster.fault.model import (
     Delay,
     End,
     Fault,
+    Fill,
     Hold,
     Kind,
     LoseAtPort,
@@ -55,6 +56,8 @@ def wanted(line: str) -> Wanted:
             return Wanted(kind=Kind.LOSS, what=What.HOST, name=words[0], percent=int(words[1].rstrip("%")))
         case Kind.DELAY:
             return Wanted(kind=Kind.DELAY, what=What.HOST, name=words[0], milliseconds=int(words[1].removesuffix("ms")))
+        case Kind.CONNTRACK:
+            return Wanted(kind=Kind.CONNTRACK, what=What.NODE, name=words[0], percent=int(words[1].rstrip("%")))
         case Kind.MUTE:
             return Wanted(kind=Kind.MUTE, what=What.POD, name=words[0])
         case Kind.CUT:
@@ -82,6 +85,7 @@ def wanted(line: str) -> Wanted:
         ("delay w2 50ms", [Delay("veth2", 50)]),
         ("delay mypc 50ms", [Delay("veth3", 50)]),
         ("mute default/web", [Stop("default/web")]),
+        ("conntrack w1 90%", [Fill("w1", 90)]),
     ],
 )
 def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
@@ -105,6 +109,9 @@ def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
         ("delay echo 50ms", "'echo' is no node or client of this lab; there are: cp, w1, w2, mypc"),
         ("delay w1 0ms", "a delay is 1 to 10000 ms"),
         ("delay w1 10001ms", "a delay is 1 to 10000 ms"),
+        ("conntrack mypc 90%", "'mypc' is no node of this lab; there are: cp, w1, w2"),
+        ("conntrack w1 0%", "conntrack w1: a share of the table is 1 to 100 per cent"),
+        ("conntrack w1 101%", "conntrack w1 101%: a share of the table is 1 to 100 per cent"),
         ("kill pod web", "a fault of kind kill is not for a target of kind pod"),
     ],
 )
@@ -129,6 +136,7 @@ def test_a_name_that_is_none_is_refused(line: str, why: str) -> None:
         ("cut echo", "kill node w1", "the link of default/echo"),
         ("mute echo", "mute default/echo", "the processes of pod default/echo"),
         ("kill node w1", "pause node w1", "node w1"),
+        ("conntrack w1 90%", "conntrack w1 100%", "the table of connections of w1"),
     ],
 )
 def test_two_faults_that_contradict_are_refused(first: str, second: str, held: str) -> None:
@@ -147,6 +155,8 @@ def test_two_faults_that_contradict_are_refused(first: str, second: str, held: s
         ("kill apiserver", "kill node w1"),
         ("cut mypc", "loss w1 5%"),
         ("mute echo", "cut echo"),
+        ("conntrack w1 90%", "conntrack w2 90%"),
+        ("conntrack w1 90%", "loss w1 5%"),
         ("mute default/web", "mute other/web"),
         ("pause node w1", "pause node w2"),
     ],

@@ -7,14 +7,15 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import if_nameindex
 
 from fairway.base.errors import FairwayError, Refused
 from fairway.cluster.fault.delay import Wire
-from fairway.cluster.fault.model import Delay, End, Hold, LoseAtPort, LoseInHost, Step, Stop, StopProgram, Unplug
+from fairway.cluster.fault.fill import Filler
+from fairway.cluster.fault.model import Delay, End, Fill, Hold, LoseAtPort, LoseInHost, Step, Stop, StopProgram, Unplug
 from fairway.cluster.fault.plan import Pod, World
 from fairway.cluster.fault.rules import NFPROTO_BRIDGE, NFPROTO_INET, lossy, mended
 from fairway.cluster.hosts import pod_name
@@ -35,11 +36,13 @@ _ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """socket: of the lab's first process. ports: the bridge's port to each machine. wires: of faults that delay."""
+    """socket: of the lab's first process. ports: the bridge's port to each machine. wires, fillers: of faults that
+    delay, or that fill a table of connections."""
 
     socket: Path
     ports: dict[str, str]
     wires: dict[int, Wire] = field(default_factory=dict)
+    fillers: dict[int, Filler] = field(default_factory=dict)
 
     def world(self) -> World:
         """The lab as it is now. Raises Refused or Retry where its first process does not answer."""
@@ -74,7 +77,7 @@ class Carrier:
     def resume(self, steps: Sequence[Step], number: int) -> None:
         """Do anew what ended with an earlier keeper: all else lasts by itself."""
         for step in steps:
-            if isinstance(step, Delay):
+            if isinstance(step, Delay | Fill):
                 self._carry(step, number, back=False)
 
     def undo(self, steps: Sequence[Step], number: int) -> None:
@@ -108,12 +111,27 @@ class Carrier:
                     wire.close()
                 else:
                     wire.open()
+            case Fill(host=host, percent=percent):
+                filler = self.fillers.pop(number, None) or self._filler(host, number, percent)
+                if back and filler:
+                    filler.close()
+                elif filler:
+                    self.fillers[number] = filler
+                    filler.open()
             case LoseInHost(host=host, percent=percent):
                 if record := self._host(host):
                     _commit(record, NFPROTO_INET, number, UPLINK, 0 if back else percent)
 
     def _host(self, name: str) -> HostRecord | None:
         return next((host for host in list_hosts(self.socket) if host.name == name), None)
+
+    def _filler(self, host: str, number: int, percent: int) -> Filler | None:
+        """None for a host that is gone."""
+        record = self._host(host)
+        if record is None:
+            return None
+        with _network(record) as namespace:
+            return Filler(namespace, number, percent)
 
     def _signal_program(self, name: str, number: signal.Signals) -> None:
         pid = next(service.pid for service in list_services(self.socket) if service.name == name)
@@ -142,16 +160,23 @@ class Carrier:
 def _commit(record: HostRecord | None, family: int, number: int, link: str, percent: int) -> None:
     """Make or, for 0 per cent, delete a fault's table; one that is gone already is no error."""
     requests: list[Request] = lossy(family, number, link, percent) if percent else [mended(family, number)]
-    namespace = os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) if record is not None else None
     try:
-        with NetlinkSocket(namespace=namespace) as kernel:
-            kernel.commit(requests)
+        with nullcontext() if record is None else _network(record) as namespace:
+            with NetlinkSocket(namespace=namespace) as kernel:
+                kernel.commit(requests)
     except KernelRefused as error:
         if percent or error.number != errno.ENOENT:
             raise
+
+
+@contextmanager
+def _network(record: HostRecord) -> Iterator[int]:
+    """A host's network namespace as a file descriptor."""
+    namespace = os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield namespace
     finally:
-        if namespace is not None:
-            os.close(namespace)
+        os.close(namespace)
 
 
 def _members(record: HostRecord) -> Iterator[int]:

@@ -16,6 +16,7 @@ class Kind(Enum):
     LOSS = "loss"
     DELAY = "delay"
     MUTE = "mute"
+    CONNTRACK = "conntrack"
 
 
 class What(Enum):
@@ -31,7 +32,8 @@ class What(Enum):
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A fault to be.
 
-    name: of a node, client or pod; "" for the API server. percent: of packets, for LOSS. milliseconds: for DELAY.
+    name: of a node, client or pod; "" for the API server. percent: of packets, for LOSS, or of
+    the table of connections, for CONNTRACK. milliseconds: for DELAY.
     """
 
     kind: Kind
@@ -101,7 +103,14 @@ class Delay(msgspec.Struct, frozen=True, tag="delay"):
     milliseconds: int
 
 
-Step = Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost | Delay
+class Fill(msgspec.Struct, frozen=True, tag="fill"):
+    """Hold a host's table of tracked connections full, to a share of the kernel's limit."""
+
+    host: str
+    percent: int
+
+
+Step = Fill | Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost | Delay
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

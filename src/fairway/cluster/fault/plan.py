@@ -13,6 +13,7 @@ from fairway.cluster.fault.model import (
     Delay,
     End,
     Fault,
+    Fill,
     Hold,
     Kind,
     LoseAtPort,
@@ -72,6 +73,8 @@ def plan(wanted: Wanted, world: World) -> Planned:
             return _link(wanted, world)
         case Kind.DELAY, What.HOST:
             return _delay(wanted, world)
+        case Kind.CONNTRACK, What.NODE:
+            return _conntrack(wanted, world)
         case Kind.MUTE, What.POD:
             name, pod = _pod(wanted.name, world)
             return _planned(wanted, [Stop(pod.host)], [f"the processes of pod {name}"], name=name)
@@ -130,6 +133,13 @@ def _delay(wanted: Wanted, world: World) -> Planned:
         raise Refused(f"{wanted}: a delay is 1 to {LONGEST_DELAY_MS} ms")
     name = _one_of(wanted.name, world.ports, "node or client")
     return _planned(wanted, [Delay(world.ports[name], wanted.milliseconds)], [f"the link of {name}"])
+
+
+def _conntrack(wanted: Wanted, world: World) -> Planned:
+    node = _one_of(wanted.name, world.nodes, "node")
+    if not 1 <= wanted.percent <= 100:
+        raise Refused(f"{wanted}: a share of the table is 1 to 100 per cent")
+    return _planned(wanted, [Fill(node, wanted.percent)], [f"the table of connections of {node}"])
 
 
 def _planned(wanted: Wanted, steps: Iterable[Step], claims: Iterable[str], *, name: str = "") -> Planned:
