@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -145,6 +147,26 @@ def test_netexec_ends_by_sigterm(flags: tuple[str, ...], code: int, said: str) -
             assert get(http, "/hostname") == (200, NAME)
             assert (get(http, "/healthz"), get(http, "/readyz")) == ((200, ""), (503, "shutting down"))
         assert process.wait(20) == code
+
+
+def test_it_ends_whichever_thread_gets_the_signal() -> None:
+    code = """
+import signal, sys, threading
+from fairway.kubelet.programs.flags import catch_end, wait_for_end
+ends = catch_end()
+main = threading.get_ident()
+def get_it():
+    never, turns = threading.Event(), 0
+    while turns < 20:  # each lets the main thread go on to where it waits
+        never.wait(0.005)
+        turns += sys._current_frames()[main].f_code.co_name in ("wait", "wait_for_end")
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    never.wait()
+threading.Thread(target=get_it, daemon=True).start()
+raise SystemExit(wait_for_end(ends, 0, 7) if not ends.is_set() else 8)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60).returncode == 7
 
 
 def test_netexec_exits_when_it_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -67,18 +68,33 @@ def port_of(flags: Mapping[str, str], name: str, *, least: int = 0) -> int:
     return int(text)
 
 
-def catch_end() -> threading.Event:
-    """Set by SIGTERM and SIGINT from now on, also by one that has waited, blocked. Before any thread begins."""
-    ends = threading.Event()
+class End(threading.Event):
+    """Set by `wait_for_end` once SIGTERM or SIGINT has come. descriptor: it can be read from then on.
+
+    The kernel gives a process's signal to any of its threads, and a main thread that waits for a lock does not wake by
+    what another one got: its handler would never run.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptor, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+
+def catch_end() -> End:
+    """Catch SIGTERM and SIGINT from now on, also one that has waited, blocked. Before any thread begins."""
+    ends = End()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ends.set())
+        signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return ends
 
 
-def wait_for_end(ends: threading.Event, delay_s: float, code: int) -> int:
-    """Until it is set, and so long after it; the exit code."""
-    ends.wait()
+def wait_for_end(ends: End, delay_s: float, code: int) -> int:
+    """Until a signal has come, and so long after it; the exit code."""
+    os.read(ends.descriptor, 1)
+    ends.set()
     if delay_s > 0:
         write_line(f"Sleeping {delay_s:g} seconds before terminating...")
         threading.Event().wait(delay_s)
