@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from fairway.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, P
 from fairway.api.status import ApiError
 from fairway.api.types import Key, key_of
 from fairway.controllers import ManagerConfig, run
+from fairway.controllers import manager as manager_module
 from fairway.controllers.controller import Controller
 from fairway.controllers.manager import Manager
 from fairway.controllers.wiring import all_controllers
@@ -193,6 +195,42 @@ async def test_an_object_that_a_controller_cannot_digest_keeps_nobody_else_waiti
     told = [record.getMessage() for record in caplog.records]
     assert "c: change of service default/bad" in told
     assert "c: default/worse cannot be reconciled" in told
+
+
+async def test_a_key_whose_reconcile_is_dear_rests_and_then_takes_all_changes_at_once(api: LiveApi) -> None:
+    seconds = 0.0
+    spent = itertools.count()
+    done: list[str] = []
+    changed = asyncio.Event()
+
+    def reconciled(key: Key, caches: Any, attempt: Any) -> list[Any]:
+        done.append(key.name)
+        changed.set()
+        return []
+
+    async def until_done(*names: str) -> None:
+        async with asyncio.timeout(GIVE_UP_S):
+            while done != list(names):
+                changed.clear()
+                await changed.wait()
+
+    controller = Controller(name="c", watches=(SERVICES,), keys=lambda one, _: [one.key], reconcile=reconciled)
+    manager = Manager(
+        api, (controller,), clock=lambda: seconds, processor_time=lambda: next(spent) * 2 * manager_module.DEAR_S
+    )
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(manager.run())
+        api.put(SERVICES, service("first"))
+        await until_done("first")
+        for replicas in ("1", "2", "3"):
+            api.put(SERVICES, {**service("first"), "status": {"conditions": [{"type": replicas}]}})
+        api.put(SERVICES, service("second"))
+        await until_done("first", "second")
+        seconds = 1.0
+        await until_done("first", "second", "first")
+        api.put(SERVICES, service("third"))
+        await until_done("first", "second", "first", "third")
+        work.cancel()
 
 
 def test_a_kubeconfig_that_is_not_there_is_one_line_and_status_1(

@@ -88,3 +88,26 @@ def test_a_key_added_for_later_comes_at_the_earliest_of_its_times() -> None:
     queue.done("a")
     assert drained(queue, 100.0) == ["b"]
     assert queue.next_at() is None
+
+
+def test_a_key_that_rests_comes_once_after_its_rest_and_holds_up_nobody() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("dear")
+    assert queue.get(0.0) == "dear"
+    queue.add("dear")
+    queue.done("dear", rest_until=2.0)
+    queue.add("dear")
+    queue.add("other")
+    assert drained(queue, 1.0) == ["other"]
+    assert queue.next_at() == 2.0
+    assert drained(queue, 2.0) == ["dear"]
+
+
+def test_a_key_that_has_rested_comes_at_once() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("dear")
+    queue.get(0.0)
+    queue.done("dear", rest_until=2.0)
+    assert queue.next_at() is None
+    queue.add("dear")
+    assert drained(queue, 3.0) == ["dear"]

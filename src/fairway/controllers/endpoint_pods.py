@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 
 from fairway.api.types import Object
@@ -85,22 +86,30 @@ def publishes_not_ready(service: Object) -> bool:
 def address_of(pod: Object, family: Family) -> str | None:
     """The pod's address of that family; None before it has one."""
     told = [one.get("ip") for one in status(pod).get("podIPs") or ()] or [status(pod).get("podIP")]
-    for text in told:
-        try:
-            address = ip_address(text or "")
-        except ValueError:
-            continue
-        if (family is Family.IPV4) == isinstance(address, IPv4Address):
-            return str(text)
-    return None
+    return next((text for text in map(str, told) if _family_of(text) is family), None)
+
+
+@lru_cache(maxsize=4096)
+def _family_of(text: str) -> Family | None:
+    """None for what is no address. Kept, since every change of a Service looks at all its pods."""
+    try:
+        return Family.IPV4 if isinstance(ip_address(text), IPv4Address) else Family.IPV6
+    except ValueError:
+        return None
 
 
 def candidates(service: Object, pods: Iterable[Object], *, terminating: bool) -> list[Object]:
     """Pods of the selector that may be endpoints: not finished; those being deleted only where asked for."""
+    if not is_selecting(service):
+        return []
+    selector, where = spec(service)["selector"], namespace(service)
     return [
         pod
         for pod in pods
-        if selects_pod(service, pod) and not is_finished(pod) and (terminating or not is_terminating(pod))
+        if matches_labels(selector, labels(pod))
+        and namespace(pod) == where
+        and not is_finished(pod)
+        and (terminating or not is_terminating(pod))
     ]
 
 

@@ -40,6 +40,11 @@ DEFAULT_POOL = AddressPool(first=IPv4Address("172.18.255.200"), last=IPv4Address
 MAX_EVENTS_WAITING = 1000
 """Events beyond are dropped: they must never hold up the work they tell of."""
 
+DEAR_S = 0.002
+RESTS = 5
+"""A key whose reconcile took more than DEAR_S of processor time rests RESTS times as long: of two hundred pods that
+become ready one after another each would else have all two hundred looked at. A lone change is never held up."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerConfig:
@@ -89,7 +94,10 @@ async def _until_signalled(config: ManagerConfig) -> None:
 
 
 class Manager:
-    """Controllers at one API server. now: the time of day; clock: a steady one in seconds."""
+    """Controllers at one API server.
+
+    now: the time of day; clock: a steady one in seconds; processor_time: what this thread has used, in seconds.
+    """
 
     def __init__(
         self,
@@ -99,6 +107,7 @@ class Manager:
         seed: int | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
+        processor_time: Callable[[], float] = time.thread_time,
     ) -> None:
         self._client = client
         self.caches: dict[Resource, Cache] = {
@@ -107,7 +116,7 @@ class Manager:
         self._events: asyncio.Queue[tuple[EventRecorder, Record]] = asyncio.Queue(MAX_EVENTS_WAITING)
         self._now = now
         self._runners = [
-            _Runner(controller, client, self.caches, self._events, random.Random(seed), now, clock)
+            _Runner(controller, client, self.caches, self._events, random.Random(seed), now, clock, processor_time)
             for controller in controllers
         ]
 
@@ -172,6 +181,7 @@ class _Runner:
         random: random.Random,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        processor_time: Callable[[], float],
     ) -> None:
         self.controller = controller
         self._caches = caches
@@ -179,6 +189,7 @@ class _Runner:
         self._random = random
         self._now = now
         self._clock = clock
+        self._processor_time = processor_time
         self._recorder = EventRecorder(controller.name)
         self._writer = Writer(client, caches, now, self._tell)
         self._queue: WorkQueue[Hashable] = WorkQueue()
@@ -220,7 +231,9 @@ class _Runner:
         since = self._waiting.setdefault(key, now)
         attempt = Attempt(now=now, random=self._random, since=since, failure=self._failures.get(key))
         try:
+            begun = self._processor_time()
             writes = self.controller.reconcile(key, self._caches, attempt)
+            cost_s = self._processor_time() - begun
             await self._writer.perform(writes, lambda after_s: self._queue.add_at(key, self._clock() + after_s))
             if not any(isinstance(write, Recheck) for write in writes):
                 self._waiting.pop(key, None)
@@ -232,7 +245,7 @@ class _Runner:
             self._queue.failed(key, self._clock())
         else:
             self._failures.pop(key, None)
-            self._queue.done(key)
+            self._queue.done(key, rest_until=self._clock() + RESTS * cost_s if cost_s > DEAR_S else None)
         self._wake.set()
 
     def _failed(self, key: Hashable, failed: WriteError) -> None:

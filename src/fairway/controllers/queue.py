@@ -1,7 +1,8 @@
 """The work queue: keys to reconcile, each once, never two at the same time, failed ones later. Pure.
 
 As client-go's `util/workqueue`: a key added while it waits is there once; one added while it is worked on comes again
-after that. Time is a parameter, in seconds of any steady clock.
+after that. One whose work was dear may rest: what comes meanwhile is done at once after the rest, in one go. Time is a
+parameter, in seconds of any steady clock.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._due: dict[K, float] = {}
+        self._resting: dict[K, float] = {}
         self._later: list[tuple[float, int, K]] = []
         self._count = 0
 
@@ -53,15 +55,21 @@ class WorkQueue(Generic[K]):
     def get(self, now: float) -> K | None:
         """The next key to work on, None while there is none; end the work with `done` or `failed`."""
         self._wake(now)
-        key = next(iter(self._ready), None)
-        if key is not None:
+        while (key := next(iter(self._ready), None)) is not None:
             del self._ready[key]
-            self._working.add(key)
-        return key
+            rested_at = self._resting.pop(key, now)
+            if rested_at <= now:
+                self._working.add(key)
+                return key
+            self._resting[key] = rested_at
+            self.add_at(key, rested_at)
+        return None
 
-    def done(self, key: K) -> None:
-        """The work on a key succeeded."""
+    def done(self, key: K, *, rest_until: float | None = None) -> None:
+        """The work on a key succeeded; before `rest_until` it is not worked on again."""
         self._failures.pop(key, None)
+        if rest_until is not None:
+            self._resting[key] = rest_until
         self._finish(key)
 
     def failed(self, key: K, now: float, *, after_s: float = 0.0) -> float:
