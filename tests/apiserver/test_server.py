@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from fairway.apiserver.http import warning_header
 from fairway.apiserver.server import serve
@@ -228,6 +229,26 @@ async def test_stopping_the_server_ends_its_watches(tmp_path: Path):
         async with served(tmp_path) as api:
             response = await client.get(f"{api.url}{CONFIG_MAPS}?watch=true")
         assert await response.content.read() == b""
+
+
+async def test_a_watch_whose_client_has_gone_before_its_first_byte_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    begun = asyncio.Event()
+
+    async def prepare(response: web.StreamResponse, request: web.BaseRequest) -> None:
+        if not isinstance(response, web.Response):
+            begun.set()
+            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+        await real(response, request)
+
+    real = web.StreamResponse.prepare
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepare)
+    async with served(tmp_path) as api:
+        async with api.admin.get(f"{api.url}{CONFIG_MAPS}?watch=true"):
+            assert begun.is_set()
+        assert (await api.call("GET", CONFIG_MAPS))[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_namespace_is_emptied_and_goes(tmp_path: Path):

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
 
 from fairway.kubelet import execution
 from fairway.kubelet.cri import LogOptions
@@ -188,6 +188,31 @@ async def test_a_containers_log_is_told(run_node: RunNode, tmp_path: Path, autho
         status, text = await caller.get("/containerLogs/default/job/web")
         assert (status, sorted(text.split())) == (200, ["one", "three", "two"])
         assert len((await caller.get("/containerLogs/default/job/web?tailLines=1"))[1].split()) == 1
+
+
+async def test_a_log_whose_reader_has_gone_before_its_first_byte_is_no_error(
+    run_node: RunNode,
+    tmp_path: Path,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = asyncio.Event()
+
+    async def prepare(response: web.StreamResponse, request: web.BaseRequest) -> None:
+        if not isinstance(response, web.Response):
+            gone.set()
+            raise ConnectionResetError("Cannot write to closing transport")
+        await real(response, request)
+
+    real = web.StreamResponse.prepare
+    async with run_node() as node, calling(node, tmp_path, authority) as caller:
+        await node.apply(pod_object("job", shell("echo one"), restartPolicy="Never"))
+        await node.until(lambda: node.status("job").get("phase") == "Succeeded")
+        monkeypatch.setattr(web.StreamResponse, "prepare", prepare)
+        await caller.get("/containerLogs/default/job/web")
+    assert gone.is_set()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_log_is_followed_while_it_grows(run_node: RunNode, tmp_path: Path, authority: Authority) -> None:

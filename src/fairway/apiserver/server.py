@@ -54,6 +54,8 @@ MIN_WATCH_S = 1800.0
 """A watch whose client sets no limit lasts this long, or up to twice as long (`--min-request-timeout`)."""
 
 _SHUTDOWN_S = 1.0
+_CLIENT_GONE = 499
+"""In the log alone: the client closed its connection before the answer was complete."""
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and no look-alikes (apimachinery `util/rand`)."""
 
@@ -195,6 +197,8 @@ class _Server:
             response = refuse(error_response(error))
         except NoRouteError:
             response = web.Response(status=404, text="404 page not found\n")
+        except ConnectionError:
+            response = web.Response(status=_CLIENT_GONE)  # it reaches nobody
         except Exception as error:
             _log.exception("%s %s", http.method, http.path_qs)
             failure = ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}: {error}")
@@ -238,22 +242,19 @@ class _Server:
         await response.prepare(http)
         end = loop.time() + stream.timeout_s
         next_bookmark = loop.time() + BOOKMARK_INTERVAL_S
-        try:
-            while not stream.ended and not self._is_stopping:
-                lines = stream.read(revisions, datetime.now(UTC))
-                if not lines and loop.time() >= end:
-                    break
-                if not lines and loop.time() >= next_bookmark:
-                    lines = stream.bookmark(revisions)
-                    next_bookmark = loop.time() + BOOKMARK_INTERVAL_S
-                if lines:
-                    await response.write(lines)
-                    continue
-                await self._wait_for_events(stream.resource, stream.cursor, until=min(end, next_bookmark))
-            if not stream.ended:
-                await response.write(stream.bookmark(revisions))
-        except ConnectionError:
-            pass  # The client is gone; so is the watch.
+        while not stream.ended and not self._is_stopping:
+            lines = stream.read(revisions, datetime.now(UTC))
+            if not lines and loop.time() >= end:
+                break
+            if not lines and loop.time() >= next_bookmark:
+                lines = stream.bookmark(revisions)
+                next_bookmark = loop.time() + BOOKMARK_INTERVAL_S
+            if lines:
+                await response.write(lines)
+                continue
+            await self._wait_for_events(stream.resource, stream.cursor, until=min(end, next_bookmark))
+        if not stream.ended:
+            await response.write(stream.bookmark(revisions))
         return response
 
     async def _wait_for_events(self, resource: Resource, after: int, *, until: float) -> None:

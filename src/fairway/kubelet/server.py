@@ -159,6 +159,8 @@ class Server:
             return web.Response(status=error.status, text=str(error))
         except ValueError as error:
             return web.Response(status=400, text=str(error))
+        except ConnectionError:  # whoever asked has gone, before or amid the answer
+            return web.Response()
         return response
 
     async def _list(self, _request: web.Request) -> web.Response:
@@ -170,12 +172,9 @@ class Server:
         log = self._pods.container_log(path["namespace"], path["pod"], path["container"], previous=options.previous)
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
-        try:
-            async for piece in log.read(options):
-                await response.write(piece)
-            await response.write_eof()
-        except ConnectionError:  # whoever read it has gone
-            pass
+        async for piece in log.read(options):
+            await response.write(piece)
+        await response.write_eof()
         return response
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
