@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,12 @@ DOWN_LIMIT_S = 10.0
 """How long the lab's programs may take to end by themselves before the kernel ends them."""
 
 _LAST_LINES = 3
+_LOGS_TOLD = 5
+_LINE_LENGTH = 300
+"""What is told of the logs of a lab that did not come up: a lab of fifty nodes has a hundred of them."""
+
+_LEADING_LOGS = ("init.log", "control-plane.log")
+_LEVELS = (" ERROR ", " CRITICAL ", "Error")
 
 _LOOPBACK = "127.0.0.1"
 
@@ -235,9 +241,31 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def _why_not_up(state: LabState, why: str) -> str:
-    """With the last lines of each log, if they say anything: their folder is gone when this is read."""
-    lines = [f"lab {state.name!r} did not come up: {why}"]
-    for log in sorted(state.logs.glob("*.log")):
-        said = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-        lines += [f"  {log.name}: {line}" for line in said]
-    return "\n".join(lines)
+    """With the last lines of some logs: their folder is gone when this is read."""
+    logs = {log.name: log.read_text(errors="replace").splitlines() for log in state.logs.glob("*.log")}
+    return "\n".join([f"lab {state.name!r} did not come up: {why}", *last_words(logs)])
+
+
+def last_words(logs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The last lines of each log by its name, of many logs only of those that tell most.
+
+    The first process and the control plane, on which all others wait, come first; then those by which something was
+    wrong, and of nodes that say the same only the first.
+    """
+    told: list[str] = []
+    heard = set[tuple[str, ...]]()
+
+    def rank(name: str) -> tuple[int, bool, str]:
+        leads = _LEADING_LOGS.index(name) if name in _LEADING_LOGS else len(_LEADING_LOGS)
+        return leads, not any(level in line for line in logs[name][-_LAST_LINES:] for level in _LEVELS), name
+
+    saying = [name for name in sorted(logs, key=rank) if logs[name]]
+    for name in saying:
+        said = [line[:_LINE_LENGTH] for line in logs[name][-_LAST_LINES:]]
+        # Without the time at its beginning, a line of two nodes is the same.
+        gist = tuple(line.partition(" ")[2].partition(" ")[2] for line in said)
+        if len(heard) < _LOGS_TOLD and gist not in heard:
+            heard.add(gist)
+            told += [f"  {name}: {line}" for line in said]
+    untold = len(saying) - len(heard)
+    return [*told, f"  and {untold} more logs"] if untold else told
