@@ -14,13 +14,21 @@ from fairway.api.core import ServiceType
 from fairway.cli.options import F, output, print_json
 from fairway.cluster.bench import plot as plots
 from fairway.cluster.bench.connect import ConnectOptions, bench_connect
-from fairway.cluster.bench.lab import LIMITS_S, Figure, bench_lab
+from fairway.cluster.bench.lab import bench_lab
 from fairway.cluster.bench.planes import Plane
 from fairway.cluster.bench.program import ProgramOptions, bench_program
+from fairway.cluster.bench.record import LIMITS, Figure, Unit
 
 _MEANING = {
     "up": "fairway up: four nodes Ready and kubectl answers",
+    "up_20_nodes": "fairway up --nodes 20",
+    "up_50_nodes": "fairway up --nodes 50",
+    "idle_memory": "an idle lab of four nodes and six pods: memory",
+    "idle_cpu": "an idle lab of four nodes and six pods: share of a core",
     "pod_ready": "a pod: bound to Ready",
+    "pods_200_ready": "kubectl scale: 200 pods Ready",
+    "scale_down": "scaled down from 6 pods to 2, agnhost --delay-shutdown: calls lost",
+    "scale_down_prestop": "scaled down from 6 pods to 2, a preStop hook: calls lost",
     "endpoint_to_rules": "an EndpointSlice is written: the last rule on every node",
     "probe_to_rules": "a probe fails: the last rule gone on every node",
     "repair_table": "somebody deletes the table of rules: repaired",
@@ -65,13 +73,17 @@ def bench() -> None:
 @bench.command()
 @click.option("--runs", type=click.IntRange(1, 100), default=5, show_default=True, help="How often each is measured.")
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Measure the demo as well.")
+@click.option(
+    "--only", type=click.Choice(list(LIMITS)), multiple=True, help="Only this figure; may be repeated. All by default."
+)
 @output
-def lab(runs: int, demo: bool, output: str) -> None:
-    """How fast a lab comes up, starts a pod, takes a failed pod out of the rules, and walks the demo.
+def lab(runs: int, demo: bool, only: tuple[str, ...], output: str) -> None:
+    """How fast labs come up and react, what they cost when idle, and what many pods take; then the demo.
 
-    Medians in seconds, with every run beside them.
+    Medians, with every run beside them.
     """
-    figures = bench_lab(runs=runs, with_demo=demo, say=_teller())
+    wanted = set(only or LIMITS) - (set() if demo else {"demo"})
+    figures = bench_lab(runs=runs, wanted=wanted, say=_teller())
     if output == "json":
         print_json({"runs": runs, **{figure.name: figure.to_json() for figure in figures}})
     else:
@@ -201,10 +213,18 @@ def _teller() -> Callable[[str], None]:
 def _print(figures: list[Figure]) -> None:
     table = _table("what", "median", "should be below", "runs")
     for figure in figures:
-        values = figure.to_json()
-        runs = " ".join(f"{value:.3f}" for value in figure.seconds)
-        table.add_row(_MEANING[figure.name], f"{values['median_s']:.3f} s", f"{LIMITS_S[figure.name]} s", runs)
+        runs = " ".join(_value(run.value, figure.limit.unit) for run in figure.runs)
+        unit = _UNITS[figure.limit.unit]
+        middle = f"{_value(figure.middle, figure.limit.unit)} {unit}"
+        table.add_row(_MEANING[figure.name], middle, f"{figure.limit.most:g} {unit}", runs)
     Console().print(table)
+
+
+_UNITS = {Unit.SECONDS: "s", Unit.MEGABYTES: "MB", Unit.PERCENT: "%", Unit.LOST: "lost"}
+
+
+def _value(value: float, unit: Unit) -> str:
+    return f"{value:.0f}" if unit is Unit.LOST else f"{value:.3f}" if unit is Unit.SECONDS else f"{value:.2f}"
 
 
 def _print_program(report: dict[str, Any]) -> None:

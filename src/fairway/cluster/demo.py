@@ -91,7 +91,7 @@ async def _walk(
     show: Callable[[Shown], None],
     say: Callable[[str], None],
 ) -> Finished:
-    async with LabHosts.connect(state) as hosts, _kubectl(state, language, say) as kubectl_like:
+    async with LabHosts.connect(state) as hosts, lab_kubectl(state, say, language=language) as kubectl_like:
         stage = Stage(scenario=scenario, hosts=hosts, kubectl_like=kubectl_like, show=show, language=language)
         claims = await walk_study(stage, still_there=state.living)
         try:
@@ -102,7 +102,10 @@ async def _walk(
 
 
 @asynccontextmanager
-async def _kubectl(state: LabState, language: Language, say: Callable[[str], None]) -> AsyncIterator[KubectlLike]:
+async def lab_kubectl(
+    state: LabState, say: Callable[[str], None], *, language: Language = Language.ENGLISH
+) -> AsyncIterator[KubectlLike]:
+    """The machine's kubectl for a lab, or what makes the same requests. language: of what is said then."""
     if program := find_kubectl():
         yield Kubectl(program, kubeconfig=state.kubeconfig, cache=state.folder / "kubectl-cache")
         return

@@ -29,9 +29,14 @@ class OnNode:
 
 
 def own_program(module: str, *args: str) -> OnNode:
-    """One of ours, by the interpreter that runs this one, which may find this package in a way of its own."""
+    """One of ours, by the interpreter that runs this one."""
+    return OnNode([sys.executable, "-m", module, *args], own_environment())
+
+
+def own_environment() -> dict[str, str]:
+    """What makes this interpreter find this package as this process did, which may have a way of its own."""
     path = os.pathsep.join(path for path in sys.path if path)
-    return OnNode([sys.executable, "-m", module, *args], {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
+    return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def rules_programs(mode: Mode, families: Sequence[Family], *, as_json: bool = False) -> Iterator[OnNode]:
