@@ -189,7 +189,7 @@ def test_a_pod_leaves_when_its_toleration_has_run_out(spec: Json, leaves_in_s: i
 
 
 def test_one_object_is_changed_once_at_a_time() -> None:
-    leaving = pod("a", node="n", ready=True)
+    leaving = pod("a", node="n", ready=True, ready_since="2025-06-01T10:59:59Z")
     [update, _] = judged(lost(), 60.0, leaving)
     assert isinstance(update, Update)
     assert update.body["status"]["conditions"][0]["status"] == "False", "not Ready first, evicted when that is seen"

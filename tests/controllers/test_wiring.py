@@ -298,7 +298,8 @@ def test_a_node_is_registered_when_it_is_first_seen_and_not_again() -> None:
 
     [record] = controller.reconcile(arrival, caches, Attempt(now=NOW, since=NOW, random=Random(1)))
     assert (record.reason, record.message) == ("RegisteredNode", "Node n1 event: Registered Node n1 in Controller")
-    assert controller.reconcile(Arrival(node=Key("", "gone")), caches, Attempt(now=NOW, since=NOW, random=Random(1))) == []
+    gone = Arrival(node=Key("", "gone"))
+    assert controller.reconcile(gone, caches, Attempt(now=NOW, since=NOW, random=Random(1))) == []
 
 
 GIVEN_UP = node("n1", ready="Unknown", taints=[{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}])
