@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairway.base.errors import Refused
-from fairway.cluster.labfields import WrongField, line_of, placed
+from fairway.cluster.labfields import WrongField, line_of, place_of, placed, steps_of
 
 YAML = """\
 # a lab
@@ -44,7 +44,13 @@ JSON = '{"nodes":\n [{"count": 2},\n  {"count": 3}]}'
     ],
 )
 def test_the_line_of_a_field(text: str, field: str, line: int | None) -> None:
-    assert line_of(text, field) == line
+    assert line_of(steps_of(field), text) == line
+
+
+def test_a_key_may_be_of_any_letters() -> None:
+    text = "images:\n  shop/web:1: ./web\n  shop/db.x: ./db\n"
+    assert place_of(("images", "shop/db.x"), source="f", text=text) == "f, line 3"
+    assert place_of(("images", "none"), source="f", text=text) == "f, line 1"
 
 
 def test_an_error_of_a_field_is_told_with_its_line_and_others_as_they_are() -> None:

@@ -20,6 +20,7 @@ from fairway.cluster.lab import bring_up
 from fairway.cluster.labfile import LabFile, plain, read_lab_file
 from fairway.cluster.labs import STUDY_FILE, scenario_of
 from fairway.cluster.layout import spell_out
+from fairway.cluster.layout_nodes import MAX_NODES
 from fairway.cluster.scenario import API_PORT, DEFAULT_LAB, Scenario
 from fairway.cluster.state import LabRecord, LabState
 from fairway.fabric.steps import resolve
@@ -35,8 +36,15 @@ from fairway.plan.options import Mode
     metavar="FILE",
     help="The lab file that says what to bring up.",
 )
-@click.option("--nodes", type=int, metavar="N", help="How many nodes: a control plane and N-1 workers.")
-@click.option("--zones", type=int, metavar="N", help="Spread the nodes over so many zones.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, MAX_NODES),
+    metavar="N",
+    help=f"How many nodes: a control plane and N-1 workers, {MAX_NODES} in all at most.",
+)
+@click.option(
+    "--zones", type=click.IntRange(0, MAX_NODES), metavar="N", help="Spread the nodes over so many zones; 0 for none."
+)
 @click.option(
     "--image",
     "images",

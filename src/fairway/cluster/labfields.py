@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -23,19 +24,30 @@ class WrongField(Refused):
 
 def placed(error: Refused, *, source: str, text: str = "") -> Refused:
     """The error with the name of the file, and with the line where `text`, the file's, has the field."""
-    line = line_of(text, error.field) if isinstance(error, WrongField) else None
-    return Refused(f"{source}: {error}" if line is None else f"{source}, line {line}: {error}")
+    steps = steps_of(error.field) if isinstance(error, WrongField) else ()
+    return Refused(f"{place_of(steps, source=source, text=text)}: {error}")
 
 
-def line_of(text: str, field: str) -> int | None:
-    """The line, from 1, of a field or of what it would be in; None where the text has nothing of it."""
+def place_of(steps: Sequence[str | int], *, source: str, text: str) -> str:
+    """The file, and the line of what stands there."""
+    line = line_of(steps, text)
+    return source if line is None else f"{source}, line {line}"
+
+
+def steps_of(field: str) -> tuple[str | int, ...]:
+    """The keys and places that lead to a field: "nodes[1].podCIDR" is ("nodes", 1, "podCIDR")."""
+    return tuple(int(index) if index else name for index, name in _STEPS.findall(field))
+
+
+def line_of(steps: Sequence[str | int], text: str) -> int | None:
+    """The line, from 1, of what is there or of what it would be in; None where the text has nothing of it."""
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
         return None
     line: int | None = None
-    for index, name in _STEPS.findall(field):
-        step = _step(node, name) if name else _item(node, int(index))
+    for each in steps:
+        step = _step(node, each) if isinstance(each, str) else _item(node, each)
         if step is None:
             break
         mark, node = step

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from fairway.api.manifest import parse_documents
 from fairway.base.errors import Refused
@@ -113,24 +112,6 @@ def read_lab_file(path: Path) -> LabFile:
         images={name: absolute(each, path.parent) for name, each in lab.images.items()},
         manifests=tuple(str((path.parent / each).absolute()) for each in lab.manifests),
     )
-
-
-def place_of_image(path: Path, name: str) -> str:
-    """Where an image stands in a lab file that was read, for an error: with its line, if that is still to be found."""
-    try:
-        top = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError):
-        top = None
-    images = _value_of(top, "images")
-    for key, _ in images.value if isinstance(images, yaml.MappingNode) else ():
-        if key.value == name:
-            return f"{path}, line {key.start_mark.line + 1}: images.{name}"
-    return f"{path}: images.{name}"
-
-
-def _value_of(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for key, value in pairs if key.value == name), None)
 
 
 def decode_lab_file(text: str, *, source: str) -> LabFile:

@@ -13,8 +13,8 @@ from fairway.api.resources import BY_KIND
 from fairway.api.types import Object
 from fairway.base.errors import Refused
 from fairway.cluster.images import OPTION, check_image, together
-from fairway.cluster.labfields import WrongField, placed
-from fairway.cluster.labfile import LabFile, place_of_image, read_lab_file
+from fairway.cluster.labfields import WrongField, place_of, placed
+from fairway.cluster.labfile import LabFile, read_lab_file
 from fairway.cluster.layout import lay_out
 from fairway.cluster.scenario import STUDY, Scenario
 from fairway.cluster.state import state_root
@@ -60,16 +60,17 @@ def scenario_of(lab: LabFile, *, source: str, images: Mapping[str, str] | None =
     pods = [obj["metadata"]["name"] for each in manifests for obj in each.objects if obj["kind"] == "Pod"]
     return replace(
         scenario,
-        images=_images(lab.images, images or {}, source),
+        images=_images(lab.images, images or {}, source, text),
         manifests=tuple(each.path for each in manifests),
         bare_pods=tuple(pods),
     )
 
 
-def _images(file: Mapping[str, str], told: Mapping[str, str], source: str) -> tuple[MappedImage, ...]:
+def _images(file: Mapping[str, str], told: Mapping[str, str], source: str, text: str) -> tuple[MappedImage, ...]:
     found = []
     for name, path in together(file, told).items():
-        where = f"{OPTION} {name}" if name in told else place_of_image(Path(source), name)
+        place = place_of(("images", name), source=source, text=text)
+        where = f"{OPTION} {name}" if name in told else f"{place}: images.{name}"
         found.append(check_image(name, path, source=where, private=state_root()))
         if any(image.reference == found[-1].reference for image in found[:-1]):
             raise Refused(f"{where}: the image is given twice; give it one path")
