@@ -137,3 +137,42 @@ def test_what_is_wrong_in_a_lab_file_is_told_with_its_line(folder: Path, images:
 def test_an_option_is_told_by_its_name_whatever_the_file(folder: Path) -> None:
     with pytest.raises(Refused, match=r"^--image web: /none is not there; "):
         scenario_of(LabFile(nodes=1), source="--nodes", images={"web": "/none"})
+
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  initContainers: [{name: first, image: busybox}]
+  containers: [{name: web, image: "shop/web:2"}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: later}
+spec: {template: {spec: {containers: [{name: web, image: "shop/other"}]}}}
+"""
+
+
+def test_a_pod_that_would_wait_for_its_image_is_refused_before_anything_is_made(folder: Path) -> None:
+    """`up` waits for the pods of its manifests, and for nothing else in them."""
+    (folder / "web.yaml").write_text(POD)
+    file = folder / "lab.yaml"
+    file.write_text("nodes: 1\nmanifests:\n  - web.yaml\n")
+    with pytest.raises(Refused) as refused:
+        scenario_of(read_lab_file(file), source=str(file))
+    assert str(refused.value) == (
+        f"{file}, line 3: manifests[0]: manifest {folder}/web.yaml: Pod default/web: a lab has no image shop/web:2; "
+        "map it to a program or a folder of this machine: --image shop/web:2=PATH, or `images` in the lab file"
+    )
+    assert scenario_of(read_lab_file(file), source=str(file), images={"shop/web": f"{folder}/server"}).bare_pods
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "x", "{containers: x}", "{containers: [x]}", "{containers: [{image: 3}, {image: Not An Image}]}"]
+)
+def test_what_no_server_would_take_is_left_to_it_to_say(folder: Path, spec: str) -> None:
+    (folder / "web.yaml").write_text(f"{{apiVersion: v1, kind: Pod, metadata: {{name: web}}, spec: {spec}}}")
+    file = folder / "lab.yaml"
+    file.write_text("nodes: 1\nmanifests: [web.yaml]\n")
+    assert scenario_of(read_lab_file(file), source=str(file)).bare_pods == ("web",)

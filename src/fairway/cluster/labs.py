@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fairway.cluster.labfile import LabFile, read_lab_file
 from fairway.cluster.layout import lay_out
 from fairway.cluster.scenario import STUDY, Scenario
 from fairway.cluster.state import state_root
-from fairway.kubelet.images import MappedImage
+from fairway.kubelet.images import Catalogue, MappedImage, lab_catalogue, parse_reference
 
 STUDY_FILE = STUDY / "lab.yaml"
 
@@ -52,15 +52,20 @@ def scenario_of(lab: LabFile, *, source: str, images: Mapping[str, str] | None =
     """The lab of a lab file with its images, and its manifests, which are read to see that they can be.
 
     source: how errors name it, the path of a lab that has images. images: those told beside it, which win.
-    Raises Refused as `lay_out`, `read_manifest` and `check_image`.
+    Raises Refused as `lay_out`, `read_manifest` and `check_image`, and for a pod that could not run for its image.
     """
     text = _text_of(source)
     scenario = lay_out(lab, source=source, text=text)
     manifests = [_manifest(index, path, source, text) for index, path in enumerate(lab.manifests)]
     pods = [obj["metadata"]["name"] for each in manifests for obj in each.objects if obj["kind"] == "Pod"]
+    mapped = _images(lab.images, images or {}, source, text)
+    catalogue = lab_catalogue(mapped=mapped)
+    for index, manifest in enumerate(manifests):
+        if problem := _unknown_image(manifest, catalogue):
+            raise placed(WrongField(f"manifests[{index}]", problem), source=source, text=text)
     return replace(
         scenario,
-        images=_images(lab.images, images or {}, source, text),
+        images=mapped,
         manifests=tuple(each.path for each in manifests),
         bare_pods=tuple(pods),
     )
@@ -75,6 +80,30 @@ def _images(file: Mapping[str, str], told: Mapping[str, str], source: str, text:
         if any(image.reference == found[-1].reference for image in found[:-1]):
             raise Refused(f"{where}: the image is given twice; give it one path")
     return tuple(found)
+
+
+def _unknown_image(manifest: Manifest, catalogue: Catalogue) -> str:
+    """What is wrong with the first pod that would wait for its image for ever, and `up` for the pod; "" if none is."""
+    for obj in manifest.objects:
+        for image in _images_of(obj) if obj["kind"] == "Pod" else ():
+            reference = parse_reference(image)
+            if reference is not None and catalogue.find(reference) is None:
+                return (
+                    f"manifest {manifest.path}: Pod {describe(obj)}: a lab has no image {image}; map it to a program "
+                    f"or a folder of this machine: {OPTION} {image}=PATH, or `images` in the lab file"
+                )
+    return ""
+
+
+def _images_of(pod: Object) -> Iterator[str]:
+    """As far as they are where they belong: the API server says what is wrong with the rest."""
+    spec = pod.get("spec")
+    for field in ("initContainers", "containers"):
+        containers = spec.get(field) if isinstance(spec, dict) else None
+        for container in containers if isinstance(containers, list) else ():
+            image = container.get("image") if isinstance(container, dict) else None
+            if isinstance(image, str):
+                yield image
 
 
 def _manifest(index: int, path: str, source: str, text: str) -> Manifest:
