@@ -97,6 +97,7 @@ async def test_a_folder_is_the_root_with_what_a_pod_has_of_its_host(spawner: Spa
     root = ContainerRoot(folder=str(folder))
     script = """
     cat /app/page /etc/os-release /etc/hosts /etc/resolv.conf
+    test -e /etc/hostname && cat /etc/hostname || hostname
     echo left > /tmp/note && echo can >> /tmp/note && cat /tmp/note && ls /tmp/note
     cat /proc/1/comm
     ls -d /tmp/left /tmp/root /tmp/folder /usr/share 2>/dev/null
@@ -104,7 +105,7 @@ async def test_a_folder_is_the_root_with_what_a_pod_has_of_its_host(spawner: Spa
     """
     assert await sh(spawner, root, script) == (
         0,
-        "mine\nNAME=mine\n10.0.0.1 web\nnameserver 10.0.0.2\nleft\ncan\n/tmp/note\nsh\nnull\n",
+        "mine\nNAME=mine\n10.0.0.1 web\nnameserver 10.0.0.2\nweb\nleft\ncan\n/tmp/note\nsh\nnull\n",
     )
     assert sorted(path for path in folder.rglob("*")) == before
 

@@ -352,6 +352,7 @@ ROWS: list[tuple[str, list[str]]] = [
     ("logs deployment/web --tail=1", [f"Found 3 pods, using pod/{POD}"]),
     ("exec talk -c side -- sh -c 'echo $WORD $WHERE'", ["hello myk8s-worker"]),
     ("exec deploy/web -- hostname", [POD]),
+    ("exec deploy/web -- cat /etc/hostname", [POD]),
 ]
 SINCE = {"events --for deployment/web": 26}
 """kubectl's minor version that brought a command."""

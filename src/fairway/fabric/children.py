@@ -140,7 +140,7 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...], *,
             _leave_lab(HOST_NAMESPACES & ~SHARED_NAMESPACES)
         mount_sysfs()
         furnish(
-            spec.files,
+            {**_own_name(), **spec.files},
             hidden=spec.hidden,
             visible=dict.fromkeys((*visible, *spec.visible)),
             read_only=spec.read_only,
@@ -156,6 +156,12 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...], *,
     if around is None:
         delete_links()
     return 0
+
+
+def _own_name() -> dict[str, str]:
+    """hostname(5), which is to say the same as the kernel; a machine that does without it does so in its hosts too."""
+    path = "/etc/hostname"
+    return {path: f"{socket.gethostname()}\n"} if os.path.isfile(path) else {}
 
 
 def delete_links() -> None:

@@ -16,7 +16,7 @@ from fairway.fabric.syscalls import attach_tree, bind, change_root, clone_tree, 
 _OF_HOST = ("dev", "proc", "run", "sys", "tmp")
 """Directories below / that a container has of its host, whatever folder is its root."""
 
-_FILES_OF_HOST = ("hosts", "resolv.conf")
+_FILES_OF_HOST = ("hosts", "resolv.conf", "hostname")
 """Of its /etc, which are the pod's own."""
 
 _TMP = "/tmp"  # noqa: S108 - the host's own, which is the pod's
