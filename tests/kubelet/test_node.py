@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from fairway.kubelet.config import KubeletConfig, Taint
-from fairway.kubelet.node import Machine, go_architecture, lease_object, node_object, os_image, total_memory_kib
+from fairway.kubelet.node import (
+    Machine,
+    go_architecture,
+    huge_page_kib,
+    lease_object,
+    node_object,
+    node_status,
+    os_image,
+    total_memory_kib,
+)
 
 T0, AT_T0 = 1_700_000_000.0, "2023-11-14T22:13:20Z"
 
@@ -111,6 +120,20 @@ def test_a_node_registers_with_everything_kubectl_shows() -> None:
         "osImage": "Debian GNU/Linux 12 (bookworm)",
         "systemUUID": "machine",
     }
+
+
+def test_huge_pages_are_told_by_their_size_in_bytes() -> None:
+    machine = replace(MACHINE, huge_pages={2048: 3, 1024 * 1024: 0, 64: 1})
+    status = node_status(CONFIG, machine, ready_since=T0, now=T0)
+    told = {name: size for name, size in status["capacity"].items() if name.startswith("hugepages-")}
+    assert told == {"hugepages-64Ki": "64Ki", "hugepages-2Mi": "6Mi", "hugepages-1Gi": "0"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "kib"), [("hugepages-2048kB", 2048), ("hugepages-1048576kB", 1048576), ("hugepages-kB", None)]
+)
+def test_the_size_of_huge_pages_is_in_the_name_of_their_folder(folder: str, kib: int | None) -> None:
+    assert huge_page_kib(folder) == kib
 
 
 def test_a_taint_may_have_a_value() -> None:

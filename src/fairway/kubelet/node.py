@@ -5,7 +5,9 @@ Sources: kubelet `pkg/kubelet/nodestatus/setters.go`, `pkg/kubelet/kubelet_node_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fairway.api.types import Object
 from fairway.kubelet.config import KubeletConfig
@@ -33,7 +35,11 @@ STATUS_REFRESH_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Facts about the machine. memory_kib, storage_kib: in all. runtime_version: of what runs the containers, us."""
+    """Facts about the machine.
+
+    memory_kib, storage_kib: in all. huge_pages: how many by their size in KiB, for each size the kernel has.
+    runtime_version: of what runs the containers, us.
+    """
 
     cpus: int
     memory_kib: int
@@ -44,6 +50,7 @@ class Machine:
     os_image: str
     architecture: str
     runtime_version: str
+    huge_pages: Mapping[int, int] = field(default_factory=dict)
 
 
 def go_architecture(machine: str) -> str:
@@ -98,6 +105,21 @@ def node_object(config: KubeletConfig, machine: Machine, now: float) -> Object:
     }
 
 
+def huge_page_kib(folder: str) -> int | None:
+    """The size of pages a folder of /sys/kernel/mm/hugepages is about ("hugepages-2048kB"); None for another name."""
+    found = re.fullmatch(r"hugepages-(\d+)kB", folder)
+    return int(found[1]) if found else None
+
+
+def _size(kib: int) -> str:
+    """KiB as a quantity in the largest unit that leaves no rest: "2Mi"; "0" for none."""
+    units = iter(("Ki", "Mi", "Gi"))
+    unit = next(units)
+    while kib and kib % 1024 == 0 and unit != "Gi":
+        kib, unit = kib // 1024, next(units)
+    return f"{kib}{unit}" if kib else "0"
+
+
 _HEALTHY = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -130,6 +152,7 @@ def allocatable(machine: Machine) -> dict[str, str]:
     return {
         "cpu": str(machine.cpus),
         "ephemeral-storage": f"{machine.storage_kib}Ki",
+        **{f"hugepages-{_size(kib)}": _size(kib * count) for kib, count in sorted(machine.huge_pages.items())},
         "memory": f"{machine.memory_kib}Ki",
         "pods": str(MAX_PODS),
     }

@@ -39,7 +39,14 @@ def read_machine() -> node.Machine:
         os_image=node.os_image(_read("/etc/os-release")),
         architecture=node.go_architecture(uname.machine),
         runtime_version=version("fairway"),
+        huge_pages=_huge_pages(Path("/sys/kernel/mm/hugepages")),
     )
+
+
+def _huge_pages(folder: Path) -> dict[int, int]:
+    """Pages by their size in KiB (Documentation/admin-guide/mm/hugetlbpage.rst); nothing where the kernel has none."""
+    sizes = {one: node.huge_page_kib(one.name) for one in folder.glob("hugepages-*")}
+    return {kib: int(_read(str(one / "nr_hugepages")) or 0) for one, kib in sizes.items() if kib is not None}
 
 
 def _read(path: str) -> str:
