@@ -156,8 +156,8 @@ class HoldService(Request, frozen=True, kw_only=True, tag="hold_service"):
 class ContainerRoot:
     """What a container has at / in the place of its host's own files; the machine's own in it cannot be written.
 
-    folder: of the machine, "" for the host's files. With one, /dev, /proc, /run, /sys, /tmp, /etc/hosts and
-    /etc/resolv.conf are still the host's. programs: by their name below /, the machine's file that is there.
+    folder: of the machine, "" for the host's files. With one, /dev, /proc, /run, /sys, /tmp, /etc/hosts, /etc/hostname
+    and /etc/resolv.conf are still the host's. programs: by their name below /, the machine's file that is there.
     scripts: by their name below /, the text of an executable file.
     """
 
