@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fairway.api.status import ApiError
-from fairway.apiserver.reviews import ACCESS_REVIEWS, SUBJECT_REVIEWS, answer_review, find_review
+from fairway.apiserver.reviews import ACCESS_REVIEWS, RULES_REVIEWS, SUBJECT_REVIEWS, answer_review, find_review
 
 WHO = {"user": "admin", "groups": ("system:masters",), "now": "2026-11-23T12:00:00Z"}
 
@@ -18,6 +18,18 @@ def test_whoever_asks_may() -> None:
         **asked,
         "status": {"allowed": True},
     }
+
+
+def test_whoever_asks_may_do_everything() -> None:
+    answered = answer_review(RULES_REVIEWS, {"spec": {"namespace": "default"}}, **WHO)
+    assert answered["spec"] == {"namespace": "default"}
+    assert answered["status"] == {
+        "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        "incomplete": False,
+    }
+    with pytest.raises(ApiError, match="no namespace on request"):
+        answer_review(RULES_REVIEWS, {}, **WHO)
 
 
 def test_a_client_learns_who_it_is_and_always_the_same() -> None:

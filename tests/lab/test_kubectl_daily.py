@@ -334,6 +334,11 @@ ROWS: list[tuple[str, list[str]]] = [
         ],
     ),
     ("get pod crash", [rf"crash 0/1 (CrashLoopBackOff|Error) [1-9]\d* \({AGE} ago\) {AGE}"]),
+    ("auth can-i create pods/eviction", ["yes"]),
+    (
+        "auth can-i --list",
+        ["Resources Non-Resource URLs Resource Names Verbs", r"\*\.\* \[\] \[\] \[\*\]", r"\[\*\] \[\] \[\*\]"],
+    ),
     ("rollout history daemonset/agent", ["daemonset.apps/agent", "REVISION CHANGE-CAUSE", "1 <none>"]),
     ("get service web -o yaml", ["kind: Service", "clusterIP: 10.*", "- name: http", "nodePort: 30080"]),
     ("get nodes -o jsonpath={.items[*].metadata.name}", ["myk8s-control-plane( myk8s-worker[23]?){3}"]),
