@@ -36,6 +36,7 @@ pytestmark = pytest.mark.lab
 GRACE = 100
 """Seconds a pod that is to end goes on serving, which no test waits for."""
 LATE = f"--delay-shutdown={GRACE}"
+NEAR, FAR = "clients/near", "clients/far"
 GATE = "example.com/switched"
 HOST = 9080
 NO_BALANCER = {"type": "LoadBalancer", "loadBalancerClass": "example.com/none"}
@@ -43,7 +44,10 @@ NO_BALANCER = {"type": "LoadBalancer", "loadBalancerClass": "example.com/none"}
 
 @pytest.fixture(scope="module", params=BOTH_MODES)
 def cluster(request: pytest.FixtureRequest, user: User) -> Iterator[Cluster]:
+    """A lab, with a client pod on its first worker and one on its second."""
     with bring_up(user, "endpoints", "--proxy-mode", request.param) as cluster:
+        first, second, _ = cluster.workers
+        cluster.namespace("clients").run(pod("near", node=first), pod("far", node=second))
         yield cluster
 
 
@@ -70,11 +74,9 @@ def end(own: Namespace, name: str) -> None:
 
 
 def one_endpoint(own: Namespace, *args: str, **spec: object) -> Served:
-    """A Service with an endpoint on the first worker, and a client pod there and on the second."""
-    first, second, _ = own.cluster.workers
+    """A Service with an endpoint on the first worker."""
     web = own.serve("web", *WEB, **spec)
-    server = pod("server", netexec(*args), app="web", node=first, grace=GRACE if args else 0)
-    own.run(server, pod("near", node=first), pod("far", node=second))
+    own.run(pod("server", netexec(*args), app="web", node=own.cluster.workers[0], grace=GRACE if args else 0))
     return web
 
 
@@ -84,24 +86,24 @@ def one_endpoint(own: Namespace, *args: str, **spec: object) -> Served:
 def test_an_internal_policy_of_local(own: Namespace) -> None:
     first, second, _ = own.cluster.workers
     web = one_endpoint(own, internalTrafficPolicy="Local")
-    for place in (own.at("near"), own.cluster.at(first)):
+    for place in (own.cluster.at(NEAR), own.cluster.at(first)):
         place.steady("http", web.port(), "server")
-    for place in (own.at("far"), own.cluster.at(second)):
+    for place in (own.cluster.at(FAR), own.cluster.at(second)):
         place.steady("http", web.port(), TIMEOUT, timeout=0.3)
     web.set(internalTrafficPolicy="Cluster")
-    own.at("far").steady("http", web.port(), "server")
+    own.cluster.at(FAR).steady("http", web.port(), "server")
 
 
 def test_an_internal_policy_of_local_with_an_endpoint_on_its_nodes_network(own: Namespace) -> None:
     first, second, _ = own.cluster.workers
-    server = netexec(f"--http-port={HOST}", "--udp-port=-1")
+    server = netexec(f"--http-port={HOST}", f"--udp-port={HOST + 1}")
     web = own.serve("web", port(80, HOST), internalTrafficPolicy="Local")
     own.run(
         pod("server", server, app="web", node=first, hostNetwork=True), pod("near", node=first), pod("far", node=second)
     )
-    for place in (own.at("near"), own.cluster.at(first)):
+    for place in (own.cluster.at(NEAR), own.cluster.at(first)):
         place.steady("http", web.port(), first)
-    for place in (own.at("far"), own.cluster.at(second)):
+    for place in (own.cluster.at(FAR), own.cluster.at(second)):
         place.steady("http", web.port(), TIMEOUT, timeout=0.3)
 
 
@@ -158,9 +160,9 @@ def test_a_cluster_address_falls_back_to_endpoints_that_end(own: Namespace, poli
     web = one_endpoint(own, LATE, internalTrafficPolicy=policy)
     end(own, "server")
     far = ("server",) if policy == "Cluster" else (TIMEOUT,)
-    for place in (own.at("near"), own.cluster.at(first)):
+    for place in (own.cluster.at(NEAR), own.cluster.at(first)):
         place.steady("http", web.port(), "server")
-    for place in (own.at("far"), own.cluster.at(second)):
+    for place in (own.cluster.at(FAR), own.cluster.at(second)):
         place.steady("http", web.port(), *far, timeout=0.3)
 
 
@@ -189,7 +191,7 @@ def test_a_health_check_port_tells_that_all_endpoints_end(own: Namespace) -> Non
 def test_ready_endpoints_are_preferred_to_those_that_end(own: Namespace) -> None:
     web = one_endpoint(own, LATE)
     own.run(pod("young", app="web"))
-    client = own.at("far")
+    client = own.cluster.at(FAR)
     client.steady("http", web.port(), "server", "young")
     own.delete("pods", "server")
     client.steady("http", web.port(), "young", run=RUN)
@@ -205,9 +207,8 @@ def test_a_deployment_of_another_colour_loses_no_call(own: Namespace) -> None:
     web = own.serve("web", *WEB)
     for colour in ("blue", "green"):
         own.create(pod(colour, netexec(LATE), app="web", grace=GRACE, readinessGates=gates))
-    own.run(pod("client"))
     switch("blue", "True")
-    client = own.at("client")
+    client = own.cluster.at(NEAR)
     client.steady("http", web.port(), "blue", run=RUN)
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(client.steady, "http", web.port(), "green", run=RUN)
@@ -254,12 +255,11 @@ def test_endpoints_that_were_never_ready_are_published_where_it_is_wanted(own: N
     }
     own.create(deployment("web", 1, pod("", server, grace=GRACE)))
     web = own.serve("web", *WEB, publishNotReadyAddresses=True)
-    own.run(pod("client"))
-    client = own.at("client")
+    client = own.cluster.at(NEAR)
     [name] = own.until("pods", lambda pods: pods, labelSelector="app=web")
     for published in (True, False, True):
         web = web.set(publishNotReadyAddresses=published)
-        client.steady("http", ("web", 80), name if published else REFUSED)
+        client.steady("http", (f"web.{own.name}", 80), name if published else REFUSED)
     own.patch("deployments", "web", {"spec": {"replicas": 0}})
     own.endpoints("web", lambda told: len(told) == 1 and told[0]["conditions"]["terminating"])
-    client.steady("http", ("web", 80), name)
+    client.steady("http", (f"web.{own.name}", 80), name)

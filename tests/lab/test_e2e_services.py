@@ -107,9 +107,8 @@ def test_each_port_has_pods_of_its_own(own: Namespace) -> None:
 
 
 def test_ports_come_and_go(own: Namespace) -> None:
-    both = pod(
-        "both", netexec("--http-port=100"), {**netexec("--http-port=101", "--udp-port=-1"), "name": "second"}, app="web"
-    )
+    second = {**netexec("--http-port=101", "--udp-port=8082"), "name": "second"}
+    both = pod("both", netexec("--http-port=100"), second, app="web")
     own.run(both, pod("client"))
     web, client = own.serve("web", port(80, 100)), own.at("client")
     client.steady("http", web.port(), "both")
