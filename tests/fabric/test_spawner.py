@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from fairway.base.errors import Refused, Retry
-from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec, Process, Spawner
+from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec, Mount, Process, Spawner
 from tests.fabric.labs import ENVIRONMENT, PATIENCE_S, Lab, kill, lab, output_of
 
 pytestmark = pytest.mark.kernel
@@ -254,6 +254,108 @@ async def test_a_read_only_host_writes_to_what_is_its_own_and_to_nothing_of_the_
     assert await output_of(spawner, "default/sealed", ["sh", "-c", script]) == (0, "/run\n/tmp\n/dev/shm\n/dev/null\n")
     own = [f"{folder}/fairway-test" for folder in (tmp_path, "/etc", "/usr", "/run", "/tmp", "/dev/shm")]
     assert existing(*own) == []
+
+
+STORE = "/run/fairway/volumes"
+
+
+async def host_with_store(spawner: Spawner, name: str, files: dict[str, str]) -> Path:
+    """A host, and its store with files by path as its maker sees it."""
+    record = await spawner.create_host(pod(name, read_only=True, store=STORE, files={"/etc/hosts": "of the host\n"}))
+    store = Path(f"/proc/{outer_pid(record.pid)}/root{STORE}")
+    for path, text in files.items():
+        (store / path).parent.mkdir(parents=True, exist_ok=True)
+        (store / path).write_text(text)
+    return store
+
+
+def outer_pid(pid: int) -> int:
+    """The pid here of a process of the lab."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                numbers = [line for line in (entry / "status").read_text().splitlines() if line.startswith("NSpid:")]
+                name = (entry / "comm").read_text()
+            except OSError:
+                continue
+            if numbers and numbers[0].split()[2:3] == [str(pid)] and name.startswith("default/"):
+                return int(entry.name)
+    raise LookupError(pid)
+
+
+async def test_a_container_has_parts_of_the_store_where_it_wants_them_and_nothing_of_it_reaches_the_machine(
+    spawner: Spawner,
+) -> None:
+    await host_with_store(spawner, "stored", {"a/key": "value\n", "b/x": "of b\n", "b/deep/y": "deeper\n"})
+    mounts = [
+        Mount(source="a", target="/fairway-top", read_only=True),  # no such folder below /
+        Mount(source="b", target="/fairway-top/../etc/fairway"),  # none in /etc, which has the host's own file
+        Mount(source="b/deep", target="/usr/share/fairway/deep/er"),
+        Mount(source="a/key", target="/etc/fairway.conf"),
+        Mount(source="b/deep/y", target="/etc/hostname"),  # over a file of the machine
+        Mount(source="a", target="/var/run/secrets/mine"),
+    ]
+    script = """
+        cat /fairway-top/key /etc/fairway/x /usr/share/fairway/deep/er/y /etc/fairway.conf /etc/hostname
+        cat /run/secrets/mine/key /etc/hosts
+        echo x 2>/dev/null >/fairway-top/key || echo read-only
+        echo x >/etc/fairway/written && echo writable
+        echo x 2>/dev/null >/usr/bin/fairway-test || echo sealed
+        ls -A /run/fairway/volumes
+        test -x /bin/sh && test -d /proc/self && test -c /dev/null && test -w /tmp && echo whole
+    """
+
+    said = await output_of(spawner, "default/stored", ["sh", "-c", script], new_pid_namespace=True, mounts=mounts)
+
+    assert said == (
+        0,
+        "value\nof b\ndeeper\nvalue\ndeeper\nvalue\nof the host\nread-only\nwritable\nsealed\nwhole\n",
+    )
+    assert existing("/fairway-top", "/etc/fairway", "/usr/share/fairway", "/etc/fairway.conf", STORE) == []
+    # Another container of the host sees what the first wrote to a part of the store that both have.
+    again = Mount(source="b", target="/srv/of/mine")
+    argv = ["cat", "/srv/of/mine/written"]
+    assert await output_of(spawner, "default/stored", argv, new_pid_namespace=True, mounts=[again]) == (0, "x\n")
+
+
+async def test_a_program_that_joins_a_container_sees_its_mounts(spawner: Spawner) -> None:
+    store = await host_with_store(spawner, "joined", {"a/key": "value\n"})
+    nothing = os.open(os.devnull, os.O_RDWR)
+    mounts = [Mount(source="a", target="/fairway-top"), Mount(source="new/er", target="/srv", make=True)]
+    options = {"env": ENVIRONMENT, "stdin": nothing, "stdout": nothing, "stderr": nothing, "mounts": mounts}
+    first = await spawner.spawn("default/joined", ["sleep", "1000"], new_pid_namespace=True, **options)
+    os.close(nothing)
+
+    (store / "a/later").write_text("later\n")
+    script = "cat /fairway-top/key /fairway-top/later; ls -A /srv"
+    assert await output_of(spawner, "default/joined", ["sh", "-c", script], join=first.pid) == (0, "value\nlater\n")
+
+
+async def test_a_mount_that_cannot_be_is_refused_by_its_place(spawner: Spawner) -> None:
+    await host_with_store(spawner, "unmounted", {"a/key": "value\n"})
+    problems = []
+    for host, options in (
+        ("default/unmounted", {"mounts": [Mount(source="a/other", target="/srv")], "new_pid_namespace": True}),
+        ("default/unmounted", {"mounts": [Mount(source="a/key", target="/srv")], "new_pid_namespace": True}),
+        ("default/unmounted", {"mounts": [Mount(source="a", target="/etc/hosts")], "new_pid_namespace": True}),
+        ("default/unmounted", {"mounts": [Mount(source="a", target="/etc/hosts/x")], "new_pid_namespace": True}),
+        ("default/unmounted", {"mounts": [Mount(source="a", target="/srv")]}),
+        ("alpha", {"mounts": [Mount(source="a", target="/srv")], "new_pid_namespace": True}),
+    ):
+        with pytest.raises(Refused) as refused:
+            await output_of(spawner, host, ["true"], **options)
+        problems.append(str(refused.value))
+    with pytest.raises(Refused) as refused:
+        await spawner.create_host(pod("open", store=STORE))
+    assert [*problems, str(refused.value)] == [
+        "host default/unmounted: /srv: there is no other in it",
+        "host default/unmounted: /srv: it is a folder here, and a file is to be mounted on it",
+        "host default/unmounted: /etc/hosts: it is a file here, and a folder is to be mounted on it",
+        "host default/unmounted: /etc/hosts/x: cannot be put in its place: Not a directory",
+        "host default/unmounted: mounts are for a container, in a host that has a store",
+        "host alpha: mounts are for a container, in a host that has a store",
+        "host 'default/open': store: only a host that is read_only has one",
+    ]
 
 
 async def test_a_host_that_cannot_be_made_is_refused_with_the_reason_and_leaves_nothing(spawner: Spawner) -> None:

@@ -23,6 +23,7 @@ from fairway.base.errors import FairwayError, Refused, Unsupported
 from fairway.fabric import containerroot, protocol
 from fairway.fabric.hostfiles import furnish
 from fairway.fabric.lack import why_no_namespaces
+from fairway.fabric.mounts import mount_from_store
 from fairway.fabric.syscalls import (
     HOST_NAMESPACES,
     SHARED_NAMESPACES,
@@ -144,6 +145,7 @@ def hold_host(spec: protocol.HostSpec, report: int, visible: tuple[str, ...], *,
             hidden=spec.hidden,
             visible=dict.fromkeys((*visible, *spec.visible)),
             read_only=spec.read_only,
+            store=spec.store,
         )
         if around is None:
             set_loopback_up()
@@ -179,10 +181,12 @@ def delete_links() -> None:
             netlink.recv(4096)
 
 
-def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors: list[int], report: int) -> int:
+def execute(
+    request: protocol.Spawn, place: int, joined: int | None, descriptors: list[int], report: int, *, store: str
+) -> int:
     """Become a program in a host. Returns only when that fails, after telling why.
 
-    place: pidfd of the host's holder; joined: pidfd of the container to join, if any.
+    place: pidfd of the host's holder; joined: pidfd of the container to join, if any. store: of the host, or "".
     """
     try:
         os.setsid()
@@ -195,6 +199,8 @@ def execute(request: protocol.Spawn, place: int, joined: int | None, descriptors
             if request.root:
                 containerroot.enter(request.root, trees)
             mount_proc()
+            if store:
+                mount_from_store(request.mounts, store)
         for target, source in enumerate(descriptors):
             os.dup2(source, target)
         if request.controlling_tty:

@@ -22,10 +22,13 @@ _SCRATCH = "/tmp"  # noqa: S108 - mounted fresh, as FRESH
 """Where the host's files are kept: under the fresh /tmp, where no path leads any more."""
 
 
-def furnish(files: Mapping[str, str], *, hidden: Iterable[str], visible: Iterable[str], read_only: bool) -> None:
+def furnish(
+    files: Mapping[str, str], *, hidden: Iterable[str], visible: Iterable[str], read_only: bool, store: str = ""
+) -> None:
     """Give the calling process, in a mount namespace of its own, a host's view of the files.
 
     read_only: nothing of the machine's own can be written, by root either; the fresh directories can.
+    store: a directory to be made and kept empty and in memory, below one of the fresh ones.
 
     Raises Refused, naming the path, when a file or directory cannot be put in its place.
     """
@@ -46,6 +49,9 @@ def furnish(files: Mapping[str, str], *, hidden: Iterable[str], visible: Iterabl
         _put(descriptor, _place_for(path, scratch, index), read_only=True)
     for path in hidden:
         _hide(path)
+    if store:
+        os.makedirs(store)
+        mount_tmpfs(store, 0o755)
     os.close(scratch)
 
 

@@ -49,6 +49,8 @@ class HostSpec:
     hidden: directories and files covered by something empty; it wins over `visible`.
     visible: directories that stay although they lie under /run or /tmp, which are otherwise fresh and empty.
     read_only: the machine's own files cannot be written in it, only /run, /tmp and /dev/shm.
+    store: a fresh directory in memory, whose parts its containers mount and which none of them sees; "" for none. It
+    takes a host that is read_only, so that a place for a mount is never made on the machine's own disk.
     owner: free text that comes back in its HostRecord, so that whoever made it can tell it.
     tied: the host is removed when the connection that created it closes.
     within: a host whose network and name it shares, "" for none; then it ends no later than that one.
@@ -61,6 +63,7 @@ class HostSpec:
     hidden: tuple[str, ...] = ()
     visible: tuple[str, ...] = ()
     read_only: bool = False
+    store: str = ""
     owner: str = ""
     tied: bool = False
     within: str = ""
@@ -98,6 +101,20 @@ class ServiceRecord:
     held: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A part of a host's store in a container.
+
+    source: path in the store. target: absolute path in the container; made where there is none. make: a source that is
+    not there is made, as a directory.
+    """
+
+    source: str
+    target: str
+    read_only: bool = False
+    make: bool = False
+
+
 def check_host(spec: HostSpec) -> None:
     """Raises Refused, naming the field, for a host no kernel could make."""
     problem = next(_host_problems(spec), None)
@@ -110,7 +127,11 @@ def _host_problems(spec: HostSpec) -> Iterator[str]:
         yield "name must be lower case letters, digits, '-', '.', '/' and '_', at most 317 characters"
     if not 0 < len(spec.hostname.encode(errors="replace")) <= _MAX_HOSTNAME:
         yield f"hostname {spec.hostname!r} must be 1 to {_MAX_HOSTNAME} bytes"
-    for field_name, paths in (("files", spec.files), ("hidden", spec.hidden), ("visible", spec.visible)):
+    if spec.store and not spec.read_only:
+        yield "store: only a host that is read_only has one"
+    stores = (spec.store,) if spec.store else ()
+    lists = (("files", spec.files), ("hidden", spec.hidden), ("visible", spec.visible), ("store", stores))
+    for field_name, paths in lists:
         for path in paths:
             if not path.startswith("/") or "\0" in path or path == "/":
                 yield f"{field_name}: {path!r} is no absolute path of something in the file system"
@@ -170,6 +191,7 @@ class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     """Run a program; answered with its pid once it has been executed, or with why it could not.
 
     join: pid of a container's first process whose pid and mount namespaces to enter; 0 for none.
+    mounts: of the host's store, for the first process of a pid namespace.
     hold_sigterm: SIGTERM starts blocked, for a program that unblocks it once it has its handler. The first process of
     a pid namespace loses a signal that is neither blocked nor handled (pid_namespaces(7)).
     root: of a container of its own (`new_pid_namespace`), None for its host's.
@@ -184,6 +206,7 @@ class Spawn(Request, frozen=True, kw_only=True, tag="spawn"):
     hold_sigterm: bool = False
     join: int = 0
     root: ContainerRoot | None = None
+    mounts: tuple[Mount, ...] = ()
 
 
 class Kill(Request, frozen=True, kw_only=True, tag="kill"):

@@ -178,6 +178,8 @@ class Server:
             if not request.argv or not request.argv[0]:
                 raise Refused("spawn: argv is empty")
             host = self._hosts.standing(request.host)
+            if request.mounts and not (host.spec.store and request.new_pid_namespace):
+                raise Refused(f"host {request.host}: mounts are for a container, in a host that has a store")
             failed: list[protocol.Failure] = []
             pid = self._fork_into(
                 host,
@@ -214,7 +216,7 @@ class Server:
             elif request.new_pid_namespace:
                 unshare(Namespace.PID)
             return self._loop.fork(
-                lambda report: execute(request, host.place, joined, descriptors, report),
+                lambda report: execute(request, host.place, joined, descriptors, report, store=host.spec.store),
                 on_report=on_report,
                 on_exit=on_exit,
             )

@@ -16,7 +16,7 @@ from typing import Any
 from fairway.base.errors import FairwayError, Refused, Retry
 from fairway.fabric import protocol
 from fairway.fabric.execute import exec_in_host, hold_service, list_hosts, list_services
-from fairway.fabric.protocol import CannotExecute, ContainerRoot, HostKind, HostRecord, HostSpec, ServiceRecord
+from fairway.fabric.protocol import CannotExecute, ContainerRoot, HostKind, HostRecord, HostSpec, Mount, ServiceRecord
 from fairway.fabric.unixsocket import connect, send_with_descriptors
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "HostKind",
     "HostRecord",
     "HostSpec",
+    "Mount",
     "Process",
     "ServiceRecord",
     "Spawner",
@@ -143,6 +144,7 @@ class Spawner:
         hold_sigterm: bool = False,
         join: int = 0,
         root: ContainerRoot | None = None,
+        mounts: Sequence[Mount] = (),
     ) -> Process:
         """Run a program of the machine in a host, as the leader of a session of its own.
 
@@ -153,6 +155,7 @@ class Spawner:
         hold_sigterm: SIGTERM is blocked, and waits, until the program unblocks it.
         join: pid of a running process spawned with `new_pid_namespace`: run in its pid and mount namespaces.
         root: what it has at /, beside `new_pid_namespace`; the program is looked up there.
+        mounts: parts of the host's store, with `new_pid_namespace`.
 
         Raises CannotExecute when there is no such program or it cannot be executed, Refused for an unknown host, a
         directory or a part of its root that is not there. Cancelled, it leaves no process.
@@ -168,6 +171,7 @@ class Spawner:
             hold_sigterm=hold_sigterm,
             join=join,
             root=root,
+            mounts=tuple(mounts),
         )
         reply = await self._ask(request, (stdin, stdout, stderr))
         return Process(self, reply.answer.pid, reply.exited)

@@ -81,6 +81,7 @@ class MountFlag(IntFlag):
     REMOUNT = 32
     BIND = 4096
     REC = 16384
+    UNBINDABLE = 1 << 17
     PRIVATE = 1 << 18
 
 
@@ -110,6 +111,11 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
     mount(source, target, flags=MountFlag.BIND | MountFlag.REC)
     if read_only:
         mount("", target, flags=MountFlag.REMOUNT | MountFlag.BIND | MountFlag.RDONLY | _QUIET)
+
+
+def unmount(target: str) -> None:
+    """Take what is mounted at a path out of sight, at once; who has something of it open or bound keeps that."""
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(_MNT_DETACH)), target)
 
 
 def make_read_only(target: str) -> None:
