@@ -313,8 +313,8 @@ async def test_a_container_has_parts_of_the_store_where_it_wants_them_and_nothin
     )
     assert existing("/fairway-top", "/etc/fairway", "/usr/share/fairway", "/etc/fairway.conf", STORE) == []
     # Another container of the host sees what the first wrote to a part of the store that both have.
-    again = Mount(source="b", target="/srv/of/mine")
-    argv = ["cat", "/srv/of/mine/written"]
+    again = Mount(source="b", target="/again/of/mine")
+    argv = ["cat", "/again/of/mine/written"]
     assert await output_of(spawner, "default/stored", argv, new_pid_namespace=True, mounts=[again]) == (0, "x\n")
 
 

@@ -19,9 +19,10 @@ from fairway.kubelet.images import lab_catalogue
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.kubelet import PodManager
 from fairway.kubelet.logs import PodLogs
+from fairway.kubelet.pod_volumes import Library
 from fairway.kubelet.prober import Prober
 from fairway.kubelet.runtime import Runtime
-from fairway.kubelet.worker import Tools
+from fairway.kubelet.tools import Tools
 from fairway.watch.client import Client
 from fairway.watch.informer import Informer
 from fairway.watch.kubeconfig import Credentials
@@ -35,7 +36,7 @@ TIMEOUT_S = 20.0
 
 @dataclass
 class Node:
-    """A node that runs pods; `api` is what it is told and what it wrote."""
+    """A node that runs pods; `api` is what it is told and what it wrote, `stores` where pods' volumes are, by name."""
 
     api: FakeApi
     spawner: LocalSpawner
@@ -43,6 +44,7 @@ class Node:
     runtime: Runtime
     manager: PodManager
     services: list[Object]
+    stores: Path
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that a change in the API makes true."""
@@ -114,6 +116,7 @@ async def _running_node(directory: Path) -> AsyncIterator[Node]:
             dns=ClusterDns(),
             hidden=("/secret",),
             services=lambda: services,
+            store=lambda host: directory / "stores" / host.name,
         )
         recorder = Recorder(client, NODE)
         tools = Tools(
@@ -122,6 +125,7 @@ async def _running_node(directory: Path) -> AsyncIterator[Node]:
             prober=prober,
             recorder=recorder,
             catalogue=lab_catalogue(),
+            library=Library(client),
             node_addresses=[NODE_IP],
         )
         try:
@@ -129,7 +133,7 @@ async def _running_node(directory: Path) -> AsyncIterator[Node]:
                 manager = PodManager(tools, logs, group)
                 pods: Informer[Object] = Informer(client, PODS, on_change=manager.on_change)
                 endless = [group.create_task(part) for part in (recorder.run(), pods.run())]
-                yield Node(api, spawner, network, runtime, manager, services)
+                yield Node(api, spawner, network, runtime, manager, services, directory / "stores")
                 await manager.stop()
                 for task in endless:
                     task.cancel()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fairway.api.types import Key
 from fairway.base.addresses import IPInterface
 from fairway.base.errors import Refused
-from fairway.fabric.spawner import CannotExecute, ContainerRoot, HostRecord, HostSpec
+from fairway.fabric.spawner import CannotExecute, ContainerRoot, HostRecord, HostSpec, Mount
 
 
 @dataclass
@@ -87,6 +87,7 @@ class LocalSpawner:
         hold_sigterm: bool = False,
         join: int = 0,
         root: ContainerRoot | None = None,
+        mounts: Sequence[Mount] = (),
     ) -> LocalProcess:
         if host not in self.specs:
             raise Refused(f"host {host}: there is none")
@@ -110,6 +111,7 @@ class LocalSpawner:
             "hold_sigterm": hold_sigterm,
             "join": join,
             "root": root,
+            "mounts": tuple(mounts),
         }
         process = LocalProcess(child, spawned)
         self.processes.append(process)

@@ -16,7 +16,8 @@ from fairway.kubelet.environment import (
     field_value,
     service_environment,
 )
-from fairway.kubelet.pod import SourceKind, parse_pod
+from fairway.kubelet.pod import parse_pod
+from fairway.kubelet.volume import SourceKind
 from tests.kubelet.objects import NODE, NODE_IP, POD_IP, container, pod_object, service
 
 KUBERNETES = service("kubernetes", cluster_ip="10.200.1.1", ports=(("https", 443),))

@@ -119,9 +119,26 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"volumes": [{"name": "v", "emptyDir": {}}]}, "spec.volumes[0] (emptyDir)"),
-        ({"volumes": [{"name": "v"}]}, "spec.volumes[0] (emptyDir)"),
-        ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "spec.volumes[0] (secret)"),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "spec.volumes[0] (hostPath)"),
+        (
+            {"volumes": [{"name": "v"}, {"name": "w", "persistentVolumeClaim": {"claimName": "c"}}]},
+            "spec.volumes[1] (persistentVolumeClaim)",
+        ),
+        (
+            {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {}}, {"clusterTrustBundle": {}}]}}]},
+            "spec.volumes[0].projected.sources[1] (clusterTrustBundle)",
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "downwardAPI": {"items": [{"path": "c", "resourceFieldRef": {"resource": "limits.cpu"}}]},
+                    }
+                ]
+            },
+            "spec.volumes[0].downwardAPI.items[0].resourceFieldRef",
+        ),
     ],
 )
 def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named: str) -> None:
@@ -142,13 +159,6 @@ def test_what_the_lab_lacks_of_a_container_is_named_too(fields: dict[str, Any], 
     assert pod_spec(container(**fields)).unsupported == (named,)
 
 
-def test_the_service_accounts_token_is_left_out_in_silence() -> None:
-    """Every pod has it; nobody asked for it."""
-    token = {"name": "kube-api-access-x2x4z", "projected": {"sources": []}}
-
-    assert pod_spec(volumes=[token]).unsupported == ()
-
-
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -161,6 +171,8 @@ def test_the_service_accounts_token_is_left_out_in_silence() -> None:
         ({"runtimeClassName": "gvisor"}, ("spec.runtimeClassName",)),
         ({"ephemeralContainers": [{"name": "debug"}]}, ("spec.ephemeralContainers",)),
         ({"securityContext": {}}, ()),
+        ({"volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}]}, ()),
+        ({"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]}, ("spec.volumes[0].emptyDir.sizeLimit",)),
         (
             {"securityContext": {"fsGroup": 0, "sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}},
             ("spec.securityContext.fsGroup", "spec.securityContext.sysctls"),

@@ -13,13 +13,14 @@ import pytest
 
 from fairway.api.types import Object
 from fairway.base.errors import Refused, Retry
+from fairway.kubelet.container import Container
 from fairway.kubelet.cri import LogOptions
 from fairway.kubelet.dns import ClusterDns
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import PodLogs
 from fairway.kubelet.pod import parse_pod
-from fairway.kubelet.runtime import Container, Runtime, Sandbox, StartError
+from fairway.kubelet.runtime import Runtime, Sandbox, StartError
 from tests.kubelet.objects import NODE_IP, container, pod_object
 from tests.kubelet.processes import LocalSpawner, LoopbackNetwork
 
@@ -33,6 +34,7 @@ class Bench:
         self.spawner = LocalSpawner()
         self.network = LoopbackNetwork()
         self.logs = PodLogs(directory / "logs")
+        self.stores = directory / "stores"
         self.runtime = Runtime(
             self.spawner,
             self.network,
@@ -42,6 +44,7 @@ class Bench:
             dns=ClusterDns(),
             hidden=(),
             services=list,
+            store=lambda host: self.stores / host.name,
         )
 
     async def start(self, obj: Object, sandbox: Sandbox, run: int = 0) -> Container:
@@ -76,7 +79,7 @@ async def test_a_sandbox_is_a_host_with_a_link_and_an_address(bench: Bench) -> N
     sandbox = await bench.runtime.create_sandbox(pod)
 
     address = IPv4Interface("127.9.2.2/24")
-    assert sandbox == Sandbox(host="web", pid=os.getpid(), addresses=(address.ip,), uid="u")
+    assert sandbox == Sandbox(host="web", pid=os.getpid(), addresses=(address.ip,), uid="u", store=bench.stores / "web")
     assert bench.network.attached == {pod.key: (address,)}
 
 

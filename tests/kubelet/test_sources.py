@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fairway.kubelet.pod import SourceKind, parse_pod
+from fairway.kubelet.pod import parse_pod
 from fairway.kubelet.sources import values_of, wanted_by
+from fairway.kubelet.volume import SourceKind
 from tests.kubelet.objects import container, pod_object
 
 

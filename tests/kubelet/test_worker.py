@@ -215,11 +215,11 @@ async def test_an_image_that_is_corrected_starts(run_node: RunNode) -> None:
 
 async def test_what_the_lab_lacks_is_named_and_the_pod_waits(run_node: RunNode) -> None:
     async with run_node() as node:
-        volumes = [{"name": "config", "configMap": {"name": "c"}}]
+        volumes = [{"name": "disk", "hostPath": {"path": "/"}}]
         await node.apply(pod_object("web", hostPID=True, volumes=volumes))
         await node.until(lambda: bool(node.events("Unsupported")) and bool(node.state("web")))
 
-        text = "this lab does not offer: spec.volumes[0] (configMap); remove it from the pod"
+        text = "this lab does not offer: spec.volumes[0] (hostPath); remove it from the pod"
         await node.until_events("Unsupported", [text])
         assert node.state("web") == {"waiting": {"reason": "CreateContainerConfigError", "message": text}}
         assert node.spawner.specs == {}

@@ -169,7 +169,7 @@ def test_a_deleted_pod_may_say_goodbye_and_is_gone(lab: User) -> None:
 
 
 def test_what_the_lab_lacks_is_said_and_nothing_runs(lab: User) -> None:
-    apply(lab, pod("volumes", {}, volumes=[{"name": "v", "emptyDir": {}}]))
+    apply(lab, pod("volumes", {}, volumes=[{"name": "v", "hostPath": {"path": "/"}}]))
     until(
         lab,
         "pod/volumes",
@@ -179,4 +179,4 @@ def test_what_the_lab_lacks_is_said_and_nothing_runs(lab: User) -> None:
     )
 
     message = status(lab, "volumes")["containerStatuses"][0]["state"]["waiting"]["message"]
-    assert message == "this lab does not offer: spec.volumes[0] (emptyDir); remove it from the pod"
+    assert message == "this lab does not offer: spec.volumes[0] (hostPath); remove it from the pod"

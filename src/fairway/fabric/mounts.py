@@ -84,7 +84,7 @@ def _mirror(directory: str, store: str) -> None:
             _show(below, names, directory)
             return
         root = os.path.join(store, _NEW_ROOT)
-        os.mkdir(root)
+        os.makedirs(root, exist_ok=True)  # another container of the host may have made it
         mount_tmpfs(root, 0o755)
         mount("", root, flags=MountFlag.UNBINDABLE)  # or it would be shown in itself, as it is below /run
         _show(below, names, root)

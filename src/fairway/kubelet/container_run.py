@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fairway.kubelet import probes
+from fairway.kubelet.container import Container
 from fairway.kubelet.events import EventType
 from fairway.kubelet.hooks import run_hook
 from fairway.kubelet.lifecycle import MINIMUM_GRACE_S
 from fairway.kubelet.pod import ContainerSpec, Hook, ProbeSpec, ProbeType
 from fairway.kubelet.prober import ProbeAnswer, Prober, ProbeTarget
-from fairway.kubelet.runtime import Container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

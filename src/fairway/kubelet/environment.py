@@ -13,8 +13,9 @@ from typing import Any
 
 from fairway.api.types import Key, Object
 from fairway.base.errors import Refused
-from fairway.kubelet.pod import ContainerSpec, EnvFrom, KeySource, PodSpec, SourceKind
+from fairway.kubelet.pod import ContainerSpec, EnvFrom, KeySource, PodSpec
 from fairway.kubelet.resource_fields import resource_value
+from fairway.kubelet.volume import SourceKind
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME = "/root"

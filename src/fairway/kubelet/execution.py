@@ -15,8 +15,9 @@ from aiohttp import WSMsgType, web
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError
 from fairway.fabric.protocol import NOT_FOUND_CODE, CannotExecute
+from fairway.kubelet.container import OUTPUT_ENDS_S, Container, Process
 from fairway.kubelet.descriptors import Reader, Writer, closing, pipe, resize, terminal
-from fairway.kubelet.runtime import OUTPUT_ENDS_S, Container, Process, Runtime, Sandbox
+from fairway.kubelet.runtime import Runtime, Sandbox
 from fairway.kubelet.streams import Channel, Input, Resize, exited, failed, frame, parse, success
 
 END_OF_TRANSMISSION = b"\x04"

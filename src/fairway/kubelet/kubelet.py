@@ -22,12 +22,14 @@ from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.masquerade import ensure_masquerade
 from fairway.kubelet.network import NodeAddresses, NodeNetwork
 from fairway.kubelet.node import allocatable
+from fairway.kubelet.pod_volumes import Library
 from fairway.kubelet.prober import Prober
 from fairway.kubelet.registration import Registration, read_machine
 from fairway.kubelet.runtime import Runtime
 from fairway.kubelet.server import NotFoundError, RunningContainer, Server, healthz_application, serving, tls_context
+from fairway.kubelet.tools import Tools
 from fairway.kubelet.vip import VipHolder, held_addresses
-from fairway.kubelet.worker import PodWorker, Tools
+from fairway.kubelet.worker import PodWorker
 from fairway.watch.client import Client
 from fairway.watch.informer import Change, Informer
 from fairway.watch.kubeconfig import load_kubeconfig
@@ -200,6 +202,7 @@ class Kubelet:
                 prober=prober,
                 recorder=recorder,
                 catalogue=self._catalogue,
+                library=Library(client),
                 node_addresses=[str(address) for address in config.addresses],
             )
             registration = Registration(client, config, machine, recorder)

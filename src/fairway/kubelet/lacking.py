@@ -8,24 +8,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairway.kubelet.volume import PROJECTIONS, VOLUME_KINDS
+
 HANDLERS = ("httpGet", "tcpSocket", "exec")
 """Of a probe."""
 _VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
-_TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a volume's name
-"""The volume that the ServiceAccount admission plugin adds to every pod; it is left out, not refused."""
 
 
 def unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
     """What of a pod's spec the lab does not offer, as one clause each that names the field."""
     found: list[str] = []
     for index, volume in enumerate(spec.get("volumes") or ()):
-        if not volume["name"].startswith(_TOKEN_VOLUME_PREFIX):
-            kind = next((name for name in volume if name != "name"), "emptyDir")
-            found.append(f"spec.volumes[{index}] ({kind})")
+        found += _unsupported_in_volume(volume, f"spec.volumes[{index}]")
     for field_name in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(field_name) or ()):
             here = f"spec.{field_name}[{index}]"
             found += _unsupported_in_container(container, here, host_network=bool(spec.get("hostNetwork")))
+    return found
+
+
+def _unsupported_in_volume(volume: Mapping[str, Any], path: str) -> list[str]:
+    found = [f"{path} ({kind})" for kind in volume if kind != "name" and kind not in VOLUME_KINDS]
+    items = [(f"{path}.downwardAPI", (volume.get("downwardAPI") or {}).get("items"))]
+    for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+        here = f"{path}.projected.sources[{index}]"
+        found += [f"{here} ({kind})" for kind in source if kind not in PROJECTIONS]
+        items.append((f"{here}.downwardAPI", (source.get("downwardAPI") or {}).get("items")))
+    for here, fields in items:
+        for index, item in enumerate(fields or ()):
+            if item.get("resourceFieldRef"):
+                found.append(f"{here}.items[{index}].resourceFieldRef")
     return found
 
 
@@ -71,6 +83,9 @@ def unenforced(spec: Mapping[str, Any]) -> Sequence[str]:
     found = [f"spec.{name}" for name in _IGNORED if spec.get(name)]
     if spec.get("hostUsers") is False:
         found.append("spec.hostUsers")
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        if (volume.get("emptyDir") or {}).get("sizeLimit"):
+            found.append(f"spec.volumes[{index}].emptyDir.sizeLimit")
     found += _unenforced_security(spec.get("securityContext") or {}, "spec")
     for field_name in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(field_name) or ()):

@@ -11,8 +11,10 @@ from fairway.api.types import Key, Object
 from fairway.kubelet.lacking import unenforced, unsupported
 from fairway.kubelet.resource_fields import ResourceField, parse_resource_field
 from fairway.kubelet.times import parse_timestamp
+from fairway.kubelet.volume import SourceKind, Volume, VolumeMount, parse_mounts, parse_volumes
 
 DEFAULT_GRACE_S = 30
+DEFAULT_SERVICE_ACCOUNT = "default"
 MAX_HOSTNAME = 63
 """A longer pod name is cut, as the kubelet does (`truncatePodHostnameIfNeeded`)."""
 
@@ -79,13 +81,6 @@ class ProbeSpec:
     grace_s: int | None = None
 
 
-class SourceKind(StrEnum):
-    """The value is the object's kind."""
-
-    CONFIG_MAP = "ConfigMap"
-    SECRET = "Secret"  # noqa: S105 - a kind
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySource:
     """One key of a ConfigMap or Secret of the pod's namespace. optional: neither need be there."""
@@ -136,6 +131,7 @@ class ContainerSpec:
     probes: Mapping[ProbeType, ProbeSpec] = field(default_factory=dict)
     post_start: Hook | None = None
     pre_stop: Hook | None = None
+    mounts: tuple[VolumeMount, ...] = ()
     stdin: bool = False
     tty: bool = False
     sidecar: bool = False
@@ -183,6 +179,8 @@ class PodSpec:
     host_network: bool = False
     readiness_gates: tuple[str, ...] = ()
     service_links: bool = True
+    service_account: str = DEFAULT_SERVICE_ACCOUNT
+    volumes: tuple[Volume, ...] = ()
     unsupported: tuple[str, ...] = ()
     unenforced: tuple[str, ...] = ()
     deletion_grace_s: int | None = None
@@ -234,6 +232,8 @@ def parse_pod(pod: Object) -> PodSpec:
         host_network=bool(spec.get("hostNetwork")),
         readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         service_links=spec.get("enableServiceLinks") is not False,
+        service_account=spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT,
+        volumes=parse_volumes(spec),
         unsupported=tuple(unsupported(spec)),
         unenforced=tuple(unenforced(spec)),
         deletion_grace_s=deletion_grace,
@@ -263,6 +263,7 @@ def _container(item: Mapping[str, Any]) -> ContainerSpec:
         probes=probes,
         post_start=_hook((item.get("lifecycle") or {}).get("postStart") or {}),
         pre_stop=_hook((item.get("lifecycle") or {}).get("preStop") or {}),
+        mounts=parse_mounts(item),
         stdin=bool(item.get("stdin")),
         tty=bool(item.get("tty")),
     )

@@ -15,58 +15,19 @@ from typing import Protocol
 from fairway.api.types import Key, Object
 from fairway.base.addresses import IPAddress, IPInterface
 from fairway.base.errors import Refused, Retry
-from fairway.fabric.spawner import ContainerRoot, HostKind, HostRecord, HostSpec
-from fairway.kubelet.cri import Stream
-from fairway.kubelet.descriptors import Pump, closing, pipe, terminal
+from fairway.fabric.spawner import HostKind, HostRecord, HostSpec, Mount
+from fairway.kubelet.container import OUTPUT_ENDS_S, Container, Process, Spawner, wires
+from fairway.kubelet.descriptors import Pump, closing, pipe
 from fairway.kubelet.dns import ClusterDns, hosts_file, node_hosts_file, resolv_conf
 from fairway.kubelet.environment import Sources, container_environment, expanded_argv
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import ContainerLog, PodLogs
 from fairway.kubelet.pod import ContainerSpec, PodSpec
-
-OUTPUT_ENDS_S = 0.25
-"""An output of a process that has ended is given up when it is silent for so long: somebody else may hold it open."""
+from fairway.kubelet.volume_files import places
 
 START_RETRY_S = 5.0
 """When the kubelet itself lacks something to start a container with, such as room for its log."""
-
-
-class Process(Protocol):
-    """A running program, as fabric.spawner.Process."""
-
-    pid: int
-
-    async def wait(self) -> int: ...
-
-    async def kill(self, signal: int) -> None: ...
-
-
-class Spawner(Protocol):
-    """What is asked of the lab's first process, as fabric.spawner.Spawner."""
-
-    async def create_host(self, spec: HostSpec) -> HostRecord: ...
-
-    async def remove_host(self, name: str) -> None: ...
-
-    async def spawn(
-        self,
-        host: str,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: str = "/",
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        new_pid_namespace: bool = False,
-        controlling_tty: bool = False,
-        hold_sigterm: bool = False,
-        join: int = 0,
-        root: ContainerRoot | None = None,
-    ) -> Process: ...
-
-    async def kill(self, pid: int, signal: int, *, group: bool = False) -> None: ...
 
 
 class PodNetwork(Protocol):
@@ -87,68 +48,24 @@ class StartError(Refused):
 class Sandbox:
     """A pod's namespaces.
 
-    host: its name among the lab's hosts. addresses: the primary one first; on the node's network the node's.
+    host: its name among the lab's hosts. addresses: the primary one first; on the node's network the node's. store:
+    where its volumes are written.
     """
 
     host: str
     pid: int
     addresses: tuple[IPAddress, ...]
     uid: str
+    store: Path
 
 
-class Container:
-    """One run of a container."""
+STORE = "/run/fairway/volumes"
+"""Of a pod's host: a folder for each of its volumes, by name."""
 
-    def __init__(
-        self,
-        container_id: str,
-        process: Process,
-        log: ContainerLog,
-        pumps: Sequence[Pump],
-        *,
-        held: Sequence[int],
-        image: Image,
-        env: Mapping[str, str],
-        cwd: str,
-    ) -> None:
-        """held: descriptors of ours to keep open while it runs. env, cwd: what programs started in it get as well."""
-        self.id = container_id
-        self.env = env
-        self.cwd = cwd
-        self.image = image
-        self._process = process
-        self._log = log
-        self._pumps = pumps
-        self._held = held
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    async def wait(self) -> int:
-        """Until it has ended and its log is complete: the exit code, negative for a signal. Call once."""
-        try:
-            code = await self._process.wait()
-            try:
-                async with asyncio.timeout(OUTPUT_ENDS_S):
-                    for pump in self._pumps:
-                        await pump.ended.wait()
-            except TimeoutError:
-                pass
-            return code
-        finally:
-            self.close()
-
-    async def signal(self, number: int) -> None:
-        await self._process.kill(number)
-
-    def close(self) -> None:
-        for pump in self._pumps:
-            pump.close()
-        for fd in self._held:
-            os.close(fd)
-        self._held = ()
-        self._log.close()
+def store_of(host: HostRecord) -> Path:
+    """Where a host's store is, seen from its node."""
+    return Path(f"/proc/{host.pid}/root{STORE}")
 
 
 class Runtime:
@@ -166,8 +83,11 @@ class Runtime:
         hidden: tuple[str, ...],
         services: Callable[[], Iterable[Object]],
         allocatable: Mapping[str, str] = MappingProxyType({}),
+        store: Callable[[HostRecord], Path] = store_of,
     ) -> None:
-        """services: those that containers are told of in their environment. allocatable: the node's resources."""
+        """services: those that containers are told of in their environment. allocatable: the node's resources.
+        store: where a host's store is seen.
+        """
         self._spawner = spawner
         self._network = network
         self._addresses = addresses
@@ -177,13 +97,14 @@ class Runtime:
         self._hidden = hidden
         self._services = services
         self._allocatable = allocatable
+        self._store = store
 
     async def create_sandbox(self, pod: PodSpec) -> Sandbox:
         """Namespaces, files and link; on the node's network, files alone. Raises FairwayError, nothing left behind."""
         owner = f"{pod.key}/{pod.uid}"
         if pod.host_network:
             host = await self._create_host(pod, self._node_addresses, owner)
-            return Sandbox(host=host.name, pid=host.pid, addresses=self._node_addresses, uid=pod.uid)
+            return self._sandbox(pod, host, self._node_addresses)
         links = self._addresses.allocate(owner)
         addresses = tuple(link.ip for link in links)
         try:
@@ -196,7 +117,10 @@ class Runtime:
         except BaseException:
             self._addresses.release(addresses, owner)
             raise
-        return Sandbox(host=host.name, pid=host.pid, addresses=addresses, uid=pod.uid)
+        return self._sandbox(pod, host, addresses)
+
+    def _sandbox(self, pod: PodSpec, host: HostRecord, addresses: tuple[IPAddress, ...]) -> Sandbox:
+        return Sandbox(host=host.name, pid=host.pid, addresses=addresses, uid=pod.uid, store=self._store(host))
 
     async def _create_host(self, pod: PodSpec, addresses: Sequence[IPAddress], owner: str) -> HostRecord:
         """Under the pod's own name, so that a person can say it; with a part of the uid when another has that name."""
@@ -217,6 +141,7 @@ class Runtime:
                 files=files,
                 hidden=self._hidden,
                 read_only=True,
+                store=STORE if pod.volumes else "",
                 owner=owner,
                 tied=True,
                 within=pod.node_name if pod.host_network else "",
@@ -253,7 +178,8 @@ class Runtime:
 
         run: 0 for its first, then counted up. sources: those of its environment that are there.
 
-        Raises StartError; ConfigError for a source that is not there, or Retry, to be tried again.
+        Raises StartError; ConfigError for a source that is not there, MountError for a part of a volume that cannot
+        be, or Retry, to be tried again.
         """
         env = container_environment(
             container,
@@ -271,6 +197,10 @@ class Runtime:
             raise StartError(f"failed to start container {container.name!r}: no command specified by image or pod")
         cwd = container.working_dir or image.workdir
         hold_sigterm = image.holds_sigterm(argv)
+        mounts = [
+            Mount(source=place.source, target=place.target, read_only=place.read_only, make=True)
+            for place in places(container, pod, env)
+        ]
         try:
             log = self._logs.open(log_directory(pod), pod.uid, container.name, run)
             try:
@@ -281,6 +211,7 @@ class Runtime:
                     env,
                     cwd,
                     log,
+                    mounts,
                     stdin=container.stdin,
                     tty=container.tty,
                     hold_sigterm=hold_sigterm,
@@ -302,37 +233,39 @@ class Runtime:
         env: Mapping[str, str],
         cwd: str,
         log: ContainerLog,
+        mounts: Sequence[Mount],
         *,
         stdin: bool,
         tty: bool,
         hold_sigterm: bool,
     ) -> Container:
-        wires = _wires(stdin=stdin, tty=tty)
-        sinks = [(fd, log.splitter(stream)) for fd, stream in wires.outputs]
+        ends = wires(stdin=stdin, tty=tty)
+        sinks = [(fd, log.splitter(stream)) for fd, stream in ends.outputs]
         pumps = [Pump(fd, sink.feed, sink.end) for fd, sink in sinks]
         try:
-            with closing(*wires.given):
+            with closing(*ends.given):
                 process = await self._spawner.spawn(
                     sandbox.host,
                     argv,
                     env=env,
                     cwd=cwd,
-                    stdin=wires.given[0],
-                    stdout=wires.given[1],
-                    stderr=wires.given[2],
+                    stdin=ends.given[0],
+                    stdout=ends.given[1],
+                    stderr=ends.given[2],
                     new_pid_namespace=True,
                     controlling_tty=tty,
                     hold_sigterm=hold_sigterm,
                     root=image.root,
+                    mounts=mounts,
                 )
         except BaseException:
             for pump in pumps:
                 pump.close()
-            for fd in wires.held:
+            for fd in ends.held:
                 os.close(fd)
             raise
         return Container(
-            f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=wires.held, image=image, env=env, cwd=cwd
+            f"fairway://{secrets.token_hex(32)}", process, log, pumps, held=ends.held, image=image, env=env, cwd=cwd
         )
 
     async def execute(
@@ -396,27 +329,6 @@ class Runtime:
 
     def remove_logs(self, pod: PodSpec) -> None:
         self._logs.remove(log_directory(pod), pod.uid)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wires:
-    """Of a container to be: the three descriptors it gets, our ends of its outputs, and ours to keep open."""
-
-    given: tuple[int, int, int]
-    outputs: tuple[tuple[int, Stream], ...]
-    held: tuple[int, ...] = ()
-
-
-def _wires(*, stdin: bool, tty: bool) -> _Wires:
-    if tty:
-        ours, theirs = terminal()
-        return _Wires(given=(theirs, theirs, theirs), outputs=((ours, Stream.STDOUT),))
-    (out, out_end), (err, err_end) = pipe(), pipe()
-    outputs = ((out, Stream.STDOUT), (err, Stream.STDERR))
-    if not stdin:
-        return _Wires(given=(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), out_end, err_end), outputs=outputs)
-    source, silent = pipe()  # `stdin: true` waits for input that nobody can send here
-    return _Wires(given=(source, out_end, err_end), outputs=outputs, held=(silent,))
 
 
 MAX_COMMAND_OUTPUT = 10 * 1024

@@ -19,10 +19,11 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from fairway.api.types import Object
+from fairway.kubelet.container import Container
 from fairway.kubelet.cri import EPOCH, LogOptions, format_time
 from fairway.kubelet.execution import ExecOptions, Execution
 from fairway.kubelet.logs import ContainerLog, options_since
-from fairway.kubelet.runtime import Container, Runtime, Sandbox
+from fairway.kubelet.runtime import Runtime, Sandbox
 from fairway.kubelet.streams import SUBPROTOCOL
 
 MASTERS = "system:masters"

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from fairway.api.resources import CONFIG_MAPS, SECRETS, Resource
 from fairway.api.status import ApiError
 from fairway.api.types import Object
-from fairway.kubelet.pod import ContainerSpec, SourceKind
+from fairway.kubelet.pod import ContainerSpec
+from fairway.kubelet.volume import SourceKind
 from fairway.watch.client import Client
 
 _RESOURCES: dict[SourceKind, Resource] = {SourceKind.CONFIG_MAP: CONFIG_MAPS, SourceKind.SECRET: SECRETS}

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fairway.api.resources import PODS
 from fairway.api.status import ApiError
 from fairway.api.types import Object
 from fairway.base.errors import FairwayError, Retry
 from fairway.kubelet import lifecycle
+from fairway.kubelet.container import Container
 from fairway.kubelet.container_run import ContainerRun, Reports
 from fairway.kubelet.environment import ConfigError
-from fairway.kubelet.events import EventType, Recorder, pod_reference
-from fairway.kubelet.images import Catalogue, Image, parse_reference
+from fairway.kubelet.events import EventType, pod_reference
+from fairway.kubelet.images import Image, parse_reference
 from fairway.kubelet.lifecycle import ContainerRecord, CreateSandbox, Finish, KillContainer, StartContainer, Waiting
 from fairway.kubelet.pod import ContainerSpec, PodSpec, ProbeType, parse_pod
-from fairway.kubelet.prober import Prober, ProbeTarget
-from fairway.kubelet.runtime import Container, Runtime, Sandbox, StartError
+from fairway.kubelet.pod_volumes import SYNC_S, PodVolumes, shows_fields
+from fairway.kubelet.prober import ProbeTarget
+from fairway.kubelet.removal import delete_from_api
+from fairway.kubelet.runtime import Sandbox, StartError
 from fairway.kubelet.sources import read_sources, wanted_by
 from fairway.kubelet.status import build_status, qos_class
 from fairway.kubelet.status_writer import StatusWriter
 from fairway.kubelet.times import parse_timestamp
-from fairway.watch.client import Client
+from fairway.kubelet.tools import Tools
+from fairway.kubelet.volume_files import MountError
 
 SANDBOX_RETRY_S = 1.0
 CONFIG_RETRY_S = 5.0
@@ -40,19 +41,6 @@ SHUTDOWN_GRACE_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What all workers of a node share."""
-
-    client: Client
-    runtime: Runtime
-    prober: Prober
-    recorder: Recorder
-    catalogue: Catalogue
-    node_addresses: Sequence[str]
-    clock: Callable[[], float] = time.time
-
-
 class PodWorker:
     """Owns one pod from the moment the node sees it until nothing of it is left."""
 
@@ -63,6 +51,8 @@ class PodWorker:
         self._sandbox: Sandbox | None = None
         self._runs: dict[str, ContainerRun] = {}
         self._changed = asyncio.Event()
+        self._volumes = PodVolumes(tools.library, tools.node_addresses, clock=tools.clock)
+        self._relabelled = asyncio.Event()
         self._writer = StatusWriter(tools.client, self.pod, obj.get("status") or {})
         self._gone = False
         self._shutdown = False
@@ -84,6 +74,7 @@ class PodWorker:
         was_deleted = self.pod.deletion_grace_s is not None
         self.obj = obj
         self.pod = parse_pod(obj) if not self._gone else replace(parse_pod(obj), deletion_grace_s=0)
+        self._relabelled.set()
         self._writer.observe(obj)
         if self.pod.deletion_grace_s is not None and not was_deleted:
             # Readiness is still probed while a pod ends, so that `serving` of its endpoint stays true to the facts.
@@ -123,9 +114,11 @@ class PodWorker:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 writing = group.create_task(self._writer.run())
+                following = group.create_task(self._keep_volumes())
                 self._announce()
                 await self._loop()
                 writing.cancel()
+                following.cancel()
         finally:
             await self._clean_up()
             self.finished.set()
@@ -182,14 +175,47 @@ class PodWorker:
 
     async def _create_sandbox(self) -> float | None:
         try:
+            files = await self._volumes.read(self.pod, self.obj)
             self._sandbox = await self._tools.runtime.create_sandbox(self.pod)
+            self._volumes.write(self.pod, files, self._sandbox.store)
+        except MountError as error:
+            await self._remove_sandbox()
+            self._event(EventType.WARNING, "FailedMount", str(error))
+            return self._tools.clock() + self._volumes.retry_s()
         except FairwayError as error:
             self._event(EventType.WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             after_s = error.after_s if isinstance(error, Retry) else SANDBOX_RETRY_S
             return self._tools.clock() + max(after_s, SANDBOX_RETRY_S)
+        self._relabelled.set()
         self.record = replace(self.record, sandbox=True, addresses=tuple(map(str, self._sandbox.addresses)))
         self._changed.set()
         return None
+
+    async def _keep_volumes(self) -> None:
+        """Let the files of the volumes follow what they come from; a failure is told once and tried again."""
+        told = ""
+        while True:
+            self._relabelled.clear()
+            try:
+                async with asyncio.timeout(self._volumes.next_sync_s(self.pod) if self._sandbox else None):
+                    await self._relabelled.wait()
+                if not shows_fields(self.pod):
+                    continue
+            except TimeoutError:
+                pass
+            sandbox = self._sandbox
+            if sandbox is None:
+                continue
+            try:
+                files = await self._volumes.read(self.pod, self.obj, age_s=SYNC_S / 2)
+                if self._sandbox is sandbox:
+                    self._volumes.write(self.pod, files, sandbox.store)
+                told = ""
+            except MountError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._event(EventType.WARNING, "FailedMount", told)
+                await asyncio.sleep(self._volumes.retry_s())
 
     async def _start(self, name: str) -> float | None:
         spec = self.pod.container(name)
@@ -206,7 +232,7 @@ class PodWorker:
             container = await self._tools.runtime.start(
                 self.pod, self.obj, self._sandbox, spec, image, run=run, sources=sources
             )
-        except (ConfigError, ApiError) as error:
+        except (ConfigError, MountError, ApiError) as error:
             self._event(EventType.WARNING, "Failed", f"Error: {error}", name)
             waiting = Waiting(reason="CreateContainerConfigError", message=str(error))
             retry_at = self._tools.clock() + CONFIG_RETRY_S
@@ -346,30 +372,17 @@ class PodWorker:
             return False
         if not self._gone:
             await self._writer.flush()
-            await self._delete()
+            await delete_from_api(self._tools.client, self.pod)
         self._tools.runtime.remove_logs(self.pod)
         return True
-
-    async def _delete(self) -> None:
-        """Take the pod out of the API; whoever else did so is as good."""
-        while True:
-            try:
-                await self._tools.client.delete(
-                    PODS, self.pod.key.name, self.pod.key.namespace, grace_period_s=0, uid=self.pod.uid
-                )
-                return
-            except ApiError as error:
-                if error.code in (404, 409):
-                    return
-                _log.warning("deleting pod %s: %s; trying again", self.pod.key, error)
-                await asyncio.sleep(1.0)
-            except Retry as error:
-                await asyncio.sleep(error.after_s)
 
     async def _clean_up(self) -> None:
         """What is left when the work was cut short."""
         for run in self._runs.values():
             run.container.close()
+        await self._remove_sandbox()
+
+    async def _remove_sandbox(self) -> None:
         if self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
             try:
