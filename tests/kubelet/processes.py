@@ -20,6 +20,7 @@ from fairway.api.types import Key
 from fairway.base.addresses import IPInterface
 from fairway.base.errors import Refused
 from fairway.fabric.spawner import CannotExecute, ContainerRoot, HostRecord, HostSpec, Mount
+from fairway.kubelet.hostport import HostPort
 
 
 @dataclass
@@ -150,13 +151,17 @@ class LoopbackNetwork:
     """Pods whose addresses lie in 127.0.0.0/8: every one is there already, all share their ports."""
 
     attached: dict[Key, tuple[IPInterface, ...]] = field(default_factory=dict)
+    ports: dict[Key, tuple[HostPort, ...]] = field(default_factory=dict)
     refuse: str = ""
 
-    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
+    async def attach(
+        self, pod: Key, pid: int, addresses: Sequence[IPInterface], ports: Sequence[HostPort] = ()
+    ) -> None:
         if self.refuse:
             raise Refused(self.refuse)
         assert pod not in self.attached
         self.attached[pod] = tuple(addresses)
+        self.ports[pod] = tuple(ports)
 
     async def detach(self, pod: Key) -> None:
         self.attached.pop(pod, None)

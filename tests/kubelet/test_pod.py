@@ -148,7 +148,6 @@ def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"ports": [{"containerPort": 80, "hostPort": 80}]}, "spec.containers[0].ports[0].hostPort"),
         (
             {"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "a"}}}]},
             "spec.containers[0].env[0].valueFrom.fileKeyRef",

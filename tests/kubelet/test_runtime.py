@@ -16,6 +16,7 @@ from fairway.base.errors import Refused, Retry
 from fairway.kubelet.container import Container
 from fairway.kubelet.cri import LogOptions
 from fairway.kubelet.dns import ClusterDns
+from fairway.kubelet.hostport import HostPort
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import PodLogs
@@ -71,6 +72,15 @@ def command(*argv: str, **fields: Any) -> Object:
 def descriptors() -> set[str]:
     """What this process has open, standing for what it leaks."""
     return set(os.listdir("/proc/self/fd"))
+
+
+async def test_the_network_hears_of_host_ports(bench: Bench) -> None:
+    port = {"containerPort": 80, "hostPort": 8080}
+    pod = parse_pod(pod_object("web", container(ports=[port])))
+
+    await bench.runtime.create_sandbox(pod)
+
+    assert bench.network.ports == {pod.key: (HostPort(port=8080, container_port=80),)}
 
 
 async def test_a_sandbox_is_a_host_with_a_link_and_an_address(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.lab.command import User
-from tests.lab.conftest import kubectl
+from tests.lab.conftest import kubectl, until
 
 pytestmark = pytest.mark.lab
 
@@ -104,3 +104,33 @@ def test_nginx_and_httpd_have_their_first_page(lab: User) -> None:
         probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
         run(lab, name, {"image": image, "command": None, "readinessProbe": probe})
         assert text in here(lab, "exec", name, "--", "curl", "-s", "127.0.0.1")
+
+
+def test_a_host_port_is_the_pods_on_its_node_and_one_pods_alone(lab: User) -> None:
+    web = {"image": "traefik/whoami", "ports": [{"containerPort": 80, "hostPort": 8090}]}
+    probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
+    found = run(lab, "ported", {**web, "command": None, "readinessProbe": probe})
+    node, address = found["spec"]["nodeName"], found["status"]["hostIP"]
+
+    def answer(host: str, target: str) -> str:
+        said = lab.fairway("exec", host, "--", "curl", "-s", "-m5", f"http://{target}:8090/")
+        return f"exit {said.code}" if said.code else said.out.partition("\n")[0]
+
+    callers = [("mypc", address), (node, address), (node, "127.0.0.1"), ("ported", address)]
+    assert [answer(*one) for one in callers] == ["Hostname: ported"] * 4
+
+    spec = {"containers": [{"name": "main", **web}], "nodeSelector": {"kubernetes.io/hostname": node}}
+    second = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "second"}, "spec": spec}
+    assert here(lab, "apply", "-f", "-", stdin=yaml.safe_dump(second)) == "pod/second created\n"
+    path = "{.status.conditions[?(@.type=='PodScheduled')].status}"
+    until(lab, "pod/second", path, "False", namespace=NAMESPACE)
+    (condition,) = json.loads(here(lab, "get", "pod", "second", "-o", "json"))["status"]["conditions"]
+    assert "1 node(s) didn't have free ports for the requested pod ports" in condition["message"]
+
+    assert here(lab, "delete", "pod", "ported") == 'pod "ported" deleted\n'
+    said = here(lab, "wait", "pod/second", "--for=condition=Ready", "--timeout=30s")
+    assert said == "pod/second condition met\n", here(lab, "describe", "pod", "second")
+    assert answer("mypc", address) == "Hostname: second"
+    here(lab, "delete", "pod", "second")
+    assert answer("mypc", address) == "exit 7"  # refused
+    assert lab.fairway("exec", node, "--", "nft", "list", "table", "ip", "fairway-hostport").code != 0

@@ -23,7 +23,7 @@ def unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
     for field_name in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(field_name) or ()):
             here = f"spec.{field_name}[{index}]"
-            found += _unsupported_in_container(container, here, host_network=bool(spec.get("hostNetwork")))
+            found += _unsupported_in_container(container, here)
     return found
 
 
@@ -41,11 +41,8 @@ def _unsupported_in_volume(volume: Mapping[str, Any], path: str) -> list[str]:
     return found
 
 
-def _unsupported_in_container(container: Mapping[str, Any], path: str, *, host_network: bool) -> list[str]:
+def _unsupported_in_container(container: Mapping[str, Any], path: str) -> list[str]:
     found = [f"{path}.{name}" for name in ("volumeDevices",) if container.get(name)]
-    for index, port in enumerate(container.get("ports") or ()):
-        if port.get("hostPort") and not host_network:
-            found.append(f"{path}.ports[{index}].hostPort")
     for index, variable in enumerate(container.get("env") or ()):
         source = variable.get("valueFrom") or {}
         found += [f"{path}.env[{index}].valueFrom.{name}" for name in source if name not in _VALUE_SOURCES]

@@ -12,6 +12,8 @@ from fairway.base.addresses import IPAddress, IPInterface, address_of, on_link
 from fairway.base.errors import Refused
 from fairway.fabric.network import add_address, attach_pod, detach_pod, host_interface_name, remove_address
 from fairway.fabric.steps import UPLINK
+from fairway.kubelet.hostport import HostPort
+from fairway.kubelet.portmap import PortMap
 
 _RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 22, 2, 3
 _NLM_F_REQUEST_DUMP = 0x301
@@ -23,8 +25,17 @@ _HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI
 class NodeNetwork:
     """Links pods to the node whose network namespace this process is in."""
 
-    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
-        """A link between the node and the network namespace of process `pid`, with the addresses. Raises Refused."""
+    def __init__(self) -> None:
+        self._ports = PortMap()
+        self._ports.reset()
+
+    async def attach(
+        self, pod: Key, pid: int, addresses: Sequence[IPInterface], ports: Sequence[HostPort] = ()
+    ) -> None:
+        """A link between the node and the network namespace of process `pid`, with the addresses and host ports.
+
+        Raises Refused, with nothing left behind.
+        """
         interface = host_interface_name(pod.namespace, pod.name)
 
         async def link() -> None:
@@ -36,9 +47,15 @@ class NodeNetwork:
             # The link of the last pod of this name goes only when the kernel gets to its namespace.
             await detach_pod(interface)
             await link()
+        try:
+            self._ports.open(pod, ports, [address.ip for address in addresses], interface)
+        except BaseException:
+            await detach_pod(interface)
+            raise
 
     async def detach(self, pod: Key) -> None:
-        """Take the pod's link away; no error when it is gone."""
+        """Take the pod's host ports and its link away; no error when they are gone."""
+        self._ports.close(pod)
         await detach_pod(host_interface_name(pod.namespace, pod.name))
 
 

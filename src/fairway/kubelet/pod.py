@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from fairway.api.types import Key, Object
+from fairway.kubelet.hostport import HostPort, parse_host_ports
 from fairway.kubelet.lacking import unenforced, unsupported
 from fairway.kubelet.resource_fields import ResourceField, parse_resource_field
 from fairway.kubelet.times import parse_timestamp
@@ -177,6 +178,7 @@ class PodSpec:
     dns: DnsConfig = DnsConfig()
     node_name: str = ""
     host_network: bool = False
+    host_ports: tuple[HostPort, ...] = ()
     readiness_gates: tuple[str, ...] = ()
     service_links: bool = True
     service_account: str = DEFAULT_SERVICE_ACCOUNT
@@ -230,6 +232,7 @@ def parse_pod(pod: Object) -> PodSpec:
         dns=_dns(spec),
         node_name=spec.get("nodeName") or "",
         host_network=bool(spec.get("hostNetwork")),
+        host_ports=parse_host_ports(spec),
         readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         service_links=spec.get("enableServiceLinks") is not False,
         service_account=spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT,

@@ -20,6 +20,7 @@ from fairway.kubelet.container import OUTPUT_ENDS_S, Container, Process, Spawner
 from fairway.kubelet.descriptors import Pump, closing, pipe
 from fairway.kubelet.dns import ClusterDns, hosts_file, node_hosts_file, resolv_conf
 from fairway.kubelet.environment import Sources, container_environment, expanded_argv
+from fairway.kubelet.hostport import HostPort
 from fairway.kubelet.images import Image
 from fairway.kubelet.ipam import PodNetworks
 from fairway.kubelet.logs import ContainerLog, PodLogs
@@ -33,11 +34,14 @@ START_RETRY_S = 5.0
 class PodNetwork(Protocol):
     """Links pods to the node."""
 
-    async def attach(self, pod: Key, pid: int, addresses: Sequence[IPInterface]) -> None:
-        """Give the network namespace of process `pid` a link to this node and the addresses. All or nothing."""
+    async def attach(
+        self, pod: Key, pid: int, addresses: Sequence[IPInterface], ports: Sequence[HostPort] = ()
+    ) -> None:
+        """Give the network namespace of process `pid` a link to this node, the addresses, and host ports that lead
+        there. All or nothing."""
 
     async def detach(self, pod: Key) -> None:
-        """Take the node's end away; no error when it has gone with the pod's."""
+        """Take the host ports and the node's end of the link away; no error when they have gone with the pod's."""
 
 
 class StartError(Refused):
@@ -110,7 +114,7 @@ class Runtime:
         try:
             host = await self._create_host(pod, addresses, owner)
             try:
-                await self._network.attach(pod.key, host.pid, links)
+                await self._network.attach(pod.key, host.pid, links, pod.host_ports)
             except BaseException:
                 await self._spawner.remove_host(host.name)
                 raise
