@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from ipaddress import IPv4Address
@@ -139,10 +139,13 @@ async def session(pair: KeyPair | None, directory: Path) -> AsyncIterator[aiohtt
 
 
 @asynccontextmanager
-async def served(directory: Path) -> AsyncIterator[Served]:
-    """An API server over a directory; opening the same directory again finds what was stored."""
+async def served(directory: Path, **changes: Any) -> AsyncIterator[Served]:
+    """An API server over a directory; opening the same directory again finds what was stored.
+
+    changes: of its configuration.
+    """
     ready = asyncio.Event()
-    config = config_in(directory)
+    config = replace(config_in(directory), **changes)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(serve(config, [listening], on_ready=ready.set))

@@ -17,7 +17,7 @@ from aiohttp import web
 from fairway.apiserver.http import warning_header
 from fairway.apiserver.server import serve
 from fairway.base.errors import Refused
-from fairway.cluster.pki import Authority
+from fairway.cluster.pki import Authority, new_signing_key
 from tests.apiserver.harness import config_map
 from tests.apiserver.serving import authority, config_in, identity, served, session
 
@@ -48,6 +48,42 @@ async def test_the_version_is_for_anybody_and_everything_else_for_those_with_a_c
                 assert (response.status, (await response.json())["reason"]) == (401, "Unauthorized")
         async with api.nobody.post(api.url + CONFIG_MAPS, data=b"{") as response:
             assert response.status == 401
+
+
+async def test_a_token_of_a_service_account_is_as_good_as_a_certificate(tmp_path: Path):
+    key = tmp_path / "sa.key"
+    key.write_bytes(new_signing_key())
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    async with served(tmp_path, service_account_key=key) as api:
+        await api.call("POST", accounts, {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "robot"}})
+        asked = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {}}
+        status, made = await api.call("POST", f"{accounts}/robot/token", asked)
+        assert status == 201
+        token = made["status"]["token"]
+        for path, given, expected in (
+            ("/api/v1/pods", f"Bearer {token}", 200),
+            ("/api/v1/pods", f"bearer  {token} ", 200),
+            ("/api/v1/pods", f"Bearer {token}x", 401),
+            ("/version", f"Bearer {token}x", 401),
+            ("/version", "Basic YTpi", 200),
+            ("/api/v1/pods", "Basic YTpi", 401),
+            ("/api/v1/pods", "Bearer", 401),
+        ):
+            async with api.nobody.get(api.url + path, headers={"Authorization": given}) as response:
+                assert response.status == expected, (path, given[:10])
+        await api.call("DELETE", f"{accounts}/robot")
+        async with api.nobody.get(f"{api.url}/version", headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 401
+    async with served(tmp_path) as api:
+        async with api.nobody.get(f"{api.url}/version", headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 401
+
+
+async def test_a_key_that_is_none_is_refused(tmp_path: Path):
+    with pytest.raises(ExceptionGroup) as caught:
+        async with served(tmp_path, service_account_key=tmp_path / "none.key"):
+            pass
+    assert "cannot read the service account key" in str(caught.value.exceptions[0])
 
 
 async def test_a_certificate_of_another_authority_is_refused(tmp_path: Path):

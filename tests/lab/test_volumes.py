@@ -170,3 +170,27 @@ def test_a_pod_waits_for_its_config_map_and_says_so(lab: User) -> None:
     here(lab, "create", "configmap", "late", "--from-literal=a=b")
     ready(lab, "waiting")
     assert sh(lab, "waiting", "cat /config/a") == "b"
+
+
+MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def test_a_pod_calls_the_api_server_with_its_service_accounts_token(lab: User) -> None:
+    create(lab, "caller")
+    ready(lab, "caller")
+
+    assert sh(lab, "caller", f"cd {MOUNT}; ls; cat namespace") == f"ca.crt\nnamespace\ntoken\n{NAMESPACE}"
+    call = f'curl -sS --cacert {MOUNT}/ca.crt -H "Authorization: Bearer $(cat {MOUNT}/token)"'
+    assert '"major": "1"' in sh(lab, "caller", f"{call} https://kubernetes.default.svc/version").replace('":"', '": "')
+    review = '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
+    url = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    said = sh(lab, "caller", f"{call} -H 'Content-Type: application/json' -d '{review}' {url}")
+    assert json.loads(said)["status"]["userInfo"]["username"] == f"system:serviceaccount:{NAMESPACE}:default"
+
+    token = sh(lab, "caller", f"cat {MOUNT}/token")
+    here(lab, "delete", "pod", "caller")
+    create(lab, "thief", automountServiceAccountToken=False)
+    ready(lab, "thief")
+    stolen = f"curl -sk -H 'Authorization: Bearer {token}' -o /dev/null -w '%{{http_code}}'"
+    assert sh(lab, "thief", f"{stolen} https://kubernetes.default.svc/version") == "401"
+    assert sh(lab, "thief", f"ls {MOUNT} 2>/dev/null || echo none") == "none\n"

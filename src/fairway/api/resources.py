@@ -102,7 +102,12 @@ SERVICES = Resource(
 ENDPOINTS = Resource(kind="Endpoints", plural="endpoints", short_names=("ep",))
 CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", short_names=("cm",))
 SECRETS = Resource(kind="Secret", plural="secrets")
-SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
+SERVICE_ACCOUNTS = Resource(
+    kind="ServiceAccount",
+    plural="serviceaccounts",
+    short_names=("sa",),
+    subresources=(Subresource(name="token", verbs=("create",), kind=("authentication.k8s.io", "v1", "TokenRequest")),),
+)
 EVENTS = Resource(kind="Event", plural="events", short_names=("ev",))
 CONTROLLER_REVISIONS = Resource(kind="ControllerRevision", plural="controllerrevisions", group="apps")
 DAEMON_SETS = Resource(

@@ -20,7 +20,8 @@ class ServerConfig:
     data: the SQLite file; made where it does not exist. ca: who signs clients and kubelets. certificate, key: what
     the server shows. kubelet_certificate, kubelet_key: what it shows to kubelets. service_cidrs: where ClusterIPs
     come from, one network a family, the primary one first, whose first address is the `kubernetes` Service's.
-    node_port_range: first and last node port.
+    node_port_range: first and last node port. service_account_key: signs tokens of service accounts; without one there
+    are none, and pods get none.
     advertise_address, advertise_port: where the cluster reaches this server, the endpoint of `kubernetes`.
 
     Raises Refused for service_cidrs of one family, and for one of IPv6 larger than a /64.
@@ -36,6 +37,7 @@ class ServerConfig:
     advertise_port: int = 6443
     service_cidrs: tuple[IPNetwork, ...] = (IPv4Network("10.200.1.0/24"),)
     node_port_range: tuple[int, int] = (30000, 32767)
+    service_account_key: Path | None = None
 
     def __post_init__(self) -> None:
         families = [cidr.version for cidr in self.service_cidrs]

@@ -37,7 +37,8 @@ from fairway.apiserver.representation import (
 from fairway.apiserver.request import Request, Response, StreamResponse
 from fairway.apiserver.reviews import answer_review, find_review
 from fairway.apiserver.revisions import Record
-from fairway.apiserver.routes import NoRouteError, Target, method_not_allowed, resolve
+from fairway.apiserver.routes import NoRouteError, Target, method_not_allowed, resolve, resource_not_found
+from fairway.apiserver.service_accounts import TOKEN_REQUESTS
 from fairway.apiserver.subresources import SCALE, bind, read_replicas, scale, scale_of
 from fairway.apiserver.updating import apply_patch, check_patch_type, patch_document, read_replacement
 
@@ -296,6 +297,16 @@ def _evict(call: Call) -> Answer:
 _DONE: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
+def _token(call: Call) -> Answer:
+    """A token of a service account: made, and not stored."""
+    if call.registry.tokens is None:
+        raise resource_not_found()
+    body, _ = load(call.request.body, call.request.content_type, TOKEN_REQUESTS.kind)
+    check_kind(body, TOKEN_REQUESTS)
+    granted = call.registry.tokens.grant(call.registry.revisions, call.latest, body, call.around)
+    return value_response(granted, call.form, code=201)
+
+
 _VERBS: Mapping[str, Callable[[Call], Answer]] = {
     "get": _get,
     "list": _list,
@@ -306,4 +317,9 @@ _VERBS: Mapping[str, Callable[[Call], Answer]] = {
     "deletecollection": _delete_collection,
 }
 
-_SUBRESOURCES: Mapping[str, Callable[[Call], Answer]] = {"scale": _scale, "binding": _bind, "eviction": _evict}
+_SUBRESOURCES: Mapping[str, Callable[[Call], Answer]] = {
+    "scale": _scale,
+    "binding": _bind,
+    "eviction": _evict,
+    "token": _token,
+}

@@ -1,4 +1,4 @@
-"""Who a client is, from its certificate (apiserver `authentication/request/x509`)."""
+"""Who a client is, from its certificate or its token (apiserver `authentication/request/{x509,bearertoken}`)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def user_of(certificate: Mapping[str, Any] | None) -> User | None:
         return None
     groups = tuple(value for name, value in attributes if name == "organizationName")
     return User(name=names[0], groups=groups)
+
+
+def bearer_token(authorization: str) -> str:
+    """The token in an Authorization header (RFC 6750, section 2.1); "" where there is none."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _attributes(subject: Iterable[Iterable[tuple[str, str]]]) -> Iterable[tuple[str, str]]:

@@ -16,8 +16,10 @@ from fairway.apiserver import metadata as meta
 from fairway.apiserver.allocators import ServiceAllocator
 from fairway.apiserver.metadata import Surroundings
 from fairway.apiserver.options import DeleteOptions, Propagation
+from fairway.apiserver.pod_admission import admit_pod
 from fairway.apiserver.priorities import with_priority
 from fairway.apiserver.revisions import Record, Revisions, transient
+from fairway.apiserver.service_accounts import TokenAuthority
 from fairway.apiserver.strategy import Strategy, invalid
 
 _NAME_ATTEMPTS = 8
@@ -31,12 +33,14 @@ PROTECTED_NAMESPACES = ("default", "kube-public", "kube-system")
 class Registry:
     """Everything a decision is taken upon.
 
-    new_allocator: an empty allocator of Services' addresses and ports. services: the one in use.
+    new_allocator: an empty allocator of Services' addresses and ports. services: the one in use. tokens: signs those of
+    service accounts, which pods then have.
     """
 
     revisions: Revisions
     strategy_for: Callable[[Resource], Strategy]
     new_allocator: Callable[[], ServiceAllocator]
+    tokens: TokenAuthority | None = None
     services: ServiceAllocator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ def create(
     new = _begin(registry, resource, namespace, strategy.default(obj), around)
     if resource is PODS:
         new = with_priority(new, (record.obj for record in registry.revisions.latest_records(PRIORITY_CLASSES)))
+    if resource is PODS and registry.tokens is not None:
+        new = admit_pod(registry.revisions, new, around)
     if resource is not SERVICES:
         return _insert(registry, strategy, new, dry_run=dry_run)
     allocated, allocation = registry.services.allocate(new, None, dry_run=dry_run)

@@ -1,7 +1,7 @@
 """The API server as a process: TLS and HTTP around the handlers, the store behind them.
 
-Who shows a certificate of the cluster's authority is the user it names, and may do everything in this release; who
-shows none gets only /healthz, /livez, /readyz and /version.
+Who shows a certificate of the cluster's authority is the user it names, who shows a token of a service account is that;
+both may do everything in this release. Who shows none gets only /healthz, /livez, /readyz and /version.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from socket import socket
 
 from aiohttp import web
@@ -28,7 +29,8 @@ from fairway.apiserver.config import ServerConfig
 from fairway.apiserver.expiry import CHECK_S, expire_events
 from fairway.apiserver.handlers import STREAMED, handle, resolve_target
 from fairway.apiserver.http import headers_of, read_request, refuse, send
-from fairway.apiserver.identity import user_of
+from fairway.apiserver.identity import bearer_token, user_of
+from fairway.apiserver.jwt import InvalidTokenError, SigningKey
 from fairway.apiserver.kinds import strategy_for
 from fairway.apiserver.kubelet_proxy import KubeletProxy, kubelet_tls
 from fairway.apiserver.metadata import Surroundings
@@ -37,8 +39,9 @@ from fairway.apiserver.pod_streams import exec_location, log_location
 from fairway.apiserver.ranges import PortRange
 from fairway.apiserver.registry import Registry
 from fairway.apiserver.representation import error_response
-from fairway.apiserver.request import Request, StreamResponse
+from fairway.apiserver.request import Request, StreamResponse, User
 from fairway.apiserver.routes import NoRouteError
+from fairway.apiserver.service_accounts import TokenAuthority
 from fairway.apiserver.store import Store
 from fairway.base.errors import Refused
 from fairway.watch.retransmission import go_on_soon
@@ -89,9 +92,23 @@ def _registry(config: ServerConfig, store: Store) -> Registry:
     def new_allocator() -> ServiceAllocator:
         return ServiceAllocator(networks=config.service_cidrs, node_ports=PortRange(*config.node_port_range), rng=rng)
 
-    registry = Registry(revisions=store.revisions, strategy_for=strategy_for, new_allocator=new_allocator)
+    registry = Registry(
+        revisions=store.revisions,
+        strategy_for=strategy_for,
+        new_allocator=new_allocator,
+        tokens=_token_authority(config.service_account_key),
+    )
     store.on_abandon = registry.rebuild
     return registry
+
+
+def _token_authority(path: Path | None) -> TokenAuthority | None:
+    if path is None:
+        return None
+    try:
+        return TokenAuthority(key=SigningKey(path.read_bytes()))
+    except OSError as error:
+        raise Refused(f"cannot read the service account key: {error}") from error
 
 
 def _server_tls(config: ServerConfig) -> ssl.SSLContext:
@@ -184,9 +201,10 @@ class _Server:
     async def answer(self, http: web.Request) -> web.StreamResponse:
         """Every request comes here."""
         start = asyncio.get_running_loop().time()
-        user = user_of(http.transport.get_extra_info("peercert") if http.transport is not None else None)
+        user: User | None = None
         response: web.StreamResponse
         try:
+            user = self._user(http)
             if http.path in HEALTH_PATHS:
                 response = web.Response(text="ok")
             elif user is None and http.path not in PUBLIC_PATHS:
@@ -207,6 +225,20 @@ class _Server:
         name = user.name if user is not None else "-"
         _log.debug("%s %s %s %d %.1fms", name, http.method, http.path_qs, response.status, elapsed_ms)
         return response
+
+    def _user(self, http: web.Request) -> User | None:
+        """Who asks, by certificate or else by token. Raises ApiError 401 for a token that proves nobody."""
+        user = user_of(http.transport.get_extra_info("peercert") if http.transport is not None else None)
+        token = bearer_token(http.headers.get("Authorization", ""))
+        if user is not None or not token:
+            return user
+        try:
+            if self._registry.tokens is None:
+                raise InvalidTokenError("no token is accepted here")
+            return self._registry.tokens.user_of(self._store.revisions, token, datetime.now(UTC))
+        except InvalidTokenError as error:
+            _log.debug("token refused: %s", error)
+            raise ApiError(401, "Unauthorized", "Unauthorized") from error
 
     async def _dispatch(self, http: web.Request, request: Request) -> web.StreamResponse:
         location = await self._stream(http, request)

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from fairway.cluster.pki import Authority, KeyPair, kubeconfig
+from fairway.cluster.pki import Authority, KeyPair, kubeconfig, new_signing_key
 from fairway.cluster.scenario import API_PORT, Scenario
 from fairway.cluster.state import LabState
 
@@ -26,6 +26,11 @@ def certificate_paths(state: LabState, name: str) -> tuple[Path, Path]:
 def component_kubeconfig(state: LabState, component: str) -> Path:
     """The kubeconfig of a part of the cluster: kubelet-NODE, kube-proxy, controller-manager, dns."""
     return state.pki / f"{component}.kubeconfig"
+
+
+def service_account_key_path(state: LabState) -> Path:
+    """What signs tokens of service accounts, by kubeadm's name for it."""
+    return state.pki / "sa.key"
 
 
 def write_all(state: LabState, scenario: Scenario, *, api: str, now: datetime) -> None:
@@ -52,6 +57,7 @@ def write_all(state: LabState, scenario: Scenario, *, api: str, now: datetime) -
     service_accounts = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
     config(component_kubeconfig(state, "dns"), "system:serviceaccount:kube-system:coredns", *service_accounts)
 
+    _write(service_account_key_path(state), new_signing_key())
     _write_pair(state, "apiserver", authority.issue_server("kube-apiserver", hosts=_api_hosts(scenario)))
     _write_pair(
         state,

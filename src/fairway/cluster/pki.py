@@ -88,6 +88,11 @@ class Authority:
         )
 
 
+def new_signing_key() -> bytes:
+    """A key for the tokens of service accounts, PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
 def kubeconfig(*, cluster: str, server: str, user: str, authority: bytes, identity: KeyPair) -> str:
     """A kubeconfig with everything inline, its only context named after the cluster."""
 

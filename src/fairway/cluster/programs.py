@@ -21,7 +21,13 @@ from fairway.apiserver.config import ServerConfig
 from fairway.base.addresses import parse_address
 from fairway.base.errors import FairwayError
 from fairway.cluster import dnsservice
-from fairway.cluster.credentials import CLUSTER_DOMAIN, authority_path, certificate_paths, component_kubeconfig
+from fairway.cluster.credentials import (
+    CLUSTER_DOMAIN,
+    authority_path,
+    certificate_paths,
+    component_kubeconfig,
+    service_account_key_path,
+)
 from fairway.cluster.fault import keeper
 from fairway.cluster.scenario import API_PORT, Scenario
 from fairway.cluster.state import LabState
@@ -172,6 +178,7 @@ def _server_config(state: LabState, scenario: Scenario) -> ServerConfig:
         advertise_address=IPv4Address(scenario.api_address),
         advertise_port=API_PORT,
         service_cidrs=tuple(ranges.service_cidr for ranges in scenario.topology.ranges),
+        service_account_key=service_account_key_path(state),
     )
 
 
