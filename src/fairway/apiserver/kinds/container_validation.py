@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fairway.api.quantity import parse_quantity
 from fairway.api.status import Cause
 from fairway.api.types import Object
+from fairway.apiserver.kinds.volume_validation import validate_mounts
 from fairway.apiserver.validation import names
 from fairway.apiserver.validation.field import (
     all_invalid,
@@ -14,7 +15,6 @@ from fairway.apiserver.validation.field import (
     forbidden,
     invalid_value,
     non_negative,
-    not_found,
     not_supported,
     one_of,
     required,
@@ -61,7 +61,7 @@ def _common(container: Object, path: str, volumes: set[str]) -> Iterator[Cause]:
     yield from one_of(f"{path}.terminationMessagePolicy", container.get("terminationMessagePolicy"), _MESSAGE_POLICIES)
     yield from _ports(container, f"{path}.ports")
     yield from _environment(container, f"{path}.env")
-    yield from _mounts(container, f"{path}.volumeMounts", volumes)
+    yield from validate_mounts(container, f"{path}.volumeMounts", volumes)
     yield from one_of(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
     yield from _resources(container.get("resources") or {}, f"{path}.resources")
 
@@ -102,21 +102,6 @@ def _environment(container: Object, path: str) -> Iterator[Cause]:
             yield invalid_value(f"{here}.valueFrom", "", "may not be specified when `value` is not empty")
         elif len(source) > 1:
             yield invalid_value(f"{here}.valueFrom", "", "may not have more than one field specified at a time")
-
-
-def _mounts(container: Object, path: str, volumes: set[str]) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or []):
-        here, where = f"{path}[{index}]", mount.get("mountPath") or ""
-        if not mount.get("name"):
-            yield required(f"{here}.name")
-        elif mount["name"] not in volumes:
-            yield not_found(f"{here}.name", mount["name"])
-        if not where:
-            yield required(f"{here}.mountPath")
-        if where in seen:
-            yield invalid_value(f"{here}.mountPath", where, "must be unique")
-        seen.add(where)
 
 
 def _resources(resources: Object, path: str) -> Iterator[Cause]:

@@ -9,11 +9,10 @@ from fairway.api.status import Cause
 from fairway.api.types import Object
 from fairway.apiserver.kinds.container_validation import validate_containers
 from fairway.apiserver.kinds.scheduling_validation import validate_affinity, validate_spread, validate_tolerations
+from fairway.apiserver.kinds.volume_validation import Volumes
 from fairway.apiserver.validation import names
 from fairway.apiserver.validation.field import (
     all_invalid,
-    duplicate,
-    forbidden,
     invalid_value,
     non_negative,
     one_of,
@@ -27,7 +26,7 @@ _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
     """path: "spec" of a pod, "spec.template.spec" of a workload."""
     causes: list[Cause] = []
-    volumes = _Volumes()
+    volumes = Volumes()
     causes += volumes.check(spec, path)
     causes += validate_containers(spec, path, volumes.names)
     causes += one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES)
@@ -55,27 +54,6 @@ def validate_pod_spec(spec: Object, path: str) -> list[Cause]:
         causes += all_invalid(f"{path}.priorityClassName", name, names.dns_subdomain(name))
     causes += non_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds") or 0)
     return causes
-
-
-class _Volumes:
-    """Volumes, and the names that mounts may use."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def check(self, spec: Object, path: str) -> Iterator[Cause]:
-        for index, volume in enumerate(spec.get("volumes") or []):
-            name, here = volume.get("name") or "", f"{path}.volumes[{index}]"
-            sources = [field for field in volume if field != "name"]
-            if len(sources) > 1:
-                yield forbidden(f"{here}.{sources[1]}", "may not specify more than 1 volume type")
-            if not name:
-                yield required(f"{here}.name")
-            else:
-                yield from all_invalid(f"{here}.name", name, names.dns_label(name))
-            if name in self.names:
-                yield duplicate(f"{here}.name", name)
-            self.names.add(name)
 
 
 def _dns_config(spec: Object, path: str) -> Iterator[Cause]:
