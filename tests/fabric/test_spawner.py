@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from fairway.base.errors import Refused, Retry
-from fairway.fabric.spawner import CannotExecute, HostKind, HostRecord, HostSpec, Mount, Process, Spawner
+from fairway.fabric.spawner import CannotExecute, ContainerRoot, HostKind, HostRecord, HostSpec, Mount, Process, Spawner
 from tests.fabric.labs import ENVIRONMENT, PATIENCE_S, Lab, kill, lab, output_of
 
 pytestmark = pytest.mark.kernel
@@ -329,6 +329,26 @@ async def test_a_program_that_joins_a_container_sees_its_mounts(spawner: Spawner
     (store / "a/later").write_text("later\n")
     script = "cat /fairway-top/key /fairway-top/later; ls -A /srv"
     assert await output_of(spawner, "default/joined", ["sh", "-c", script], join=first.pid) == (0, "value\nlater\n")
+
+
+async def test_a_container_with_a_root_of_its_own_has_mounts_in_it(spawner: Spawner, tmp_path: Path) -> None:
+    await host_with_store(spawner, "rooted", {"a/key": "value\n"})
+    script = "#!/bin/sh\ncat /fairway-top/key /etc/fairway/key /run/fairway-key; ls -A /run/fairway/volumes\n"
+    mounts = [
+        Mount(source="a", target="/fairway-top"),
+        Mount(source="a", target="/etc/fairway"),
+        Mount(source="a/key", target="/run/fairway-key"),
+    ]
+    said = await output_of(
+        spawner,
+        "default/rooted",
+        ["/hello"],
+        root=ContainerRoot(scripts={"hello": script}),
+        new_pid_namespace=True,
+        mounts=mounts,
+    )
+    assert said == (0, "value\nvalue\nvalue\n")
+    assert existing("/fairway-top", "/etc/fairway", "/hello") == []
 
 
 async def test_a_mount_that_cannot_be_is_refused_by_its_place(spawner: Spawner) -> None:

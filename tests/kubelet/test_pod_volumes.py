@@ -78,7 +78,6 @@ async def test_files_follow_their_config_map_and_the_pods_labels(
     run_node: RunNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pod_volumes, "SYNC_S", 0.02)
-    monkeypatch.setattr("fairway.kubelet.worker.SYNC_S", 0.02)
     labels = {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}}
     async with run_node() as node:
         node.api.put(config_map(a="1"))
@@ -134,7 +133,7 @@ async def test_a_token_is_asked_for_the_pod_and_again_at_four_fifths_of_its_life
             return (tmp_path / "v/token").read_text()
 
         api.canned.extend([token_answer("first"), token_answer("second")])
-        assert (await told(), volumes.next_sync_s(pod)) == ("first", 800.0)
+        assert (await told(), volumes._next_sync_s(pod)) == ("first", 800.0)
         now[0] = 799.0
         assert await told() == "first"
         now[0] = 800.0

@@ -77,13 +77,26 @@ class Library:
             del self._locks[key]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """A pod as it is now whose volumes are written to a store."""
+
+    pod: PodSpec
+    obj: Object
+    store: Path
+
+
 @dataclass(slots=True)
 class PodVolumes:
-    """Of one pod. addresses: of its node, the primary one first. clock: seconds since the epoch."""
+    """Of one pod. addresses: of its node, the primary one first. clock: seconds since the epoch.
+
+    changed: set by whoever changes the pod, or gives it a store.
+    """
 
     library: Library
     addresses: Sequence[str]
     clock: Callable[[], float] = time.time
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _tokens: dict[TokenSource, tuple[str, float]] = field(default_factory=dict)
     _written: dict[str, Mapping[str, File]] = field(default_factory=dict)
     _failures: int = 0
@@ -151,19 +164,49 @@ class PodVolumes:
                 raise MountError(_failed(volume, error.strerror or error)) from error
         self._failures = 0
 
+    async def keep(self, mounted: Callable[[], Mounted | None], tell: Callable[[str], None]) -> None:
+        """Let the files follow what they come from, for ever; a failure is told once and tried again.
+
+        mounted: the pod, None while it has no store.
+        """
+        told = ""
+        while True:
+            self.changed.clear()
+            now = mounted()
+            try:
+                async with asyncio.timeout(self._next_sync_s(now.pod) if now is not None else None):
+                    await self.changed.wait()
+            except TimeoutError:
+                pass
+            else:
+                if now is None or not _shows_fields(now.pod):
+                    continue
+            if (now := mounted()) is None:
+                continue
+            try:
+                files = await self.read(now.pod, now.obj, age_s=SYNC_S / 2)
+                if (still := mounted()) is not None and still.store == now.store:
+                    self.write(now.pod, files, now.store)
+                told = ""
+            except MountError as error:
+                if str(error) != told:
+                    told = str(error)
+                    tell(told)
+                await asyncio.sleep(self.retry_s())
+
     def retry_s(self) -> float:
         """How long to wait after another failure."""
         self._failures += 1
         return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** (self._failures - 1))
 
-    def next_sync_s(self, pod: PodSpec) -> float | None:
+    def _next_sync_s(self, pod: PodSpec) -> float | None:
         """In how many seconds to read them again; None for volumes that only the pod's own change can change."""
         renewals = [max(0.0, at - self.clock()) for _, at in self._tokens.values()]
         looked_at = any(source.name != ROOT_CA for source in wanted_values(pod))
         return min([*renewals, *([SYNC_S] if looked_at else [])], default=None)
 
 
-def shows_fields(pod: PodSpec) -> bool:
+def _shows_fields(pod: PodSpec) -> bool:
     """Whether a change of the pod itself can change its volumes."""
     return any(isinstance(source, FieldSource) for volume in pod.volumes for source in volume.sources or ())
 

@@ -17,7 +17,7 @@ from fairway.kubelet.events import EventType, pod_reference
 from fairway.kubelet.images import Image, parse_reference
 from fairway.kubelet.lifecycle import ContainerRecord, CreateSandbox, Finish, KillContainer, StartContainer, Waiting
 from fairway.kubelet.pod import ContainerSpec, PodSpec, ProbeType, parse_pod
-from fairway.kubelet.pod_volumes import SYNC_S, PodVolumes, shows_fields
+from fairway.kubelet.pod_volumes import Mounted, PodVolumes
 from fairway.kubelet.prober import ProbeTarget
 from fairway.kubelet.removal import delete_from_api
 from fairway.kubelet.runtime import Sandbox, StartError
@@ -37,7 +37,6 @@ it waits for ever, or until its image is another."""
 CREATE_SANDBOX = CreateSandbox()
 SHUTDOWN_GRACE_S = 2.0
 """How long containers get when the kubelet itself is told to end."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +51,6 @@ class PodWorker:
         self._runs: dict[str, ContainerRun] = {}
         self._changed = asyncio.Event()
         self._volumes = PodVolumes(tools.library, tools.node_addresses, clock=tools.clock)
-        self._relabelled = asyncio.Event()
         self._writer = StatusWriter(tools.client, self.pod, obj.get("status") or {})
         self._gone = False
         self._shutdown = False
@@ -74,7 +72,7 @@ class PodWorker:
         was_deleted = self.pod.deletion_grace_s is not None
         self.obj = obj
         self.pod = parse_pod(obj) if not self._gone else replace(parse_pod(obj), deletion_grace_s=0)
-        self._relabelled.set()
+        self._volumes.changed.set()
         self._writer.observe(obj)
         if self.pod.deletion_grace_s is not None and not was_deleted:
             # Readiness is still probed while a pod ends, so that `serving` of its endpoint stays true to the facts.
@@ -114,7 +112,7 @@ class PodWorker:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 writing = group.create_task(self._writer.run())
-                following = group.create_task(self._keep_volumes())
+                following = group.create_task(self._volumes.keep(self._mounted, self._tell_failed_mount))
                 self._announce()
                 await self._loop()
                 writing.cancel()
@@ -180,42 +178,22 @@ class PodWorker:
             self._volumes.write(self.pod, files, self._sandbox.store)
         except MountError as error:
             await self._remove_sandbox()
-            self._event(EventType.WARNING, "FailedMount", str(error))
+            self._tell_failed_mount(str(error))
             return self._tools.clock() + self._volumes.retry_s()
         except FairwayError as error:
             self._event(EventType.WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             after_s = error.after_s if isinstance(error, Retry) else SANDBOX_RETRY_S
             return self._tools.clock() + max(after_s, SANDBOX_RETRY_S)
-        self._relabelled.set()
+        self._volumes.changed.set()
         self.record = replace(self.record, sandbox=True, addresses=tuple(map(str, self._sandbox.addresses)))
         self._changed.set()
         return None
 
-    async def _keep_volumes(self) -> None:
-        """Let the files of the volumes follow what they come from; a failure is told once and tried again."""
-        told = ""
-        while True:
-            self._relabelled.clear()
-            try:
-                async with asyncio.timeout(self._volumes.next_sync_s(self.pod) if self._sandbox else None):
-                    await self._relabelled.wait()
-                if not shows_fields(self.pod):
-                    continue
-            except TimeoutError:
-                pass
-            sandbox = self._sandbox
-            if sandbox is None:
-                continue
-            try:
-                files = await self._volumes.read(self.pod, self.obj, age_s=SYNC_S / 2)
-                if self._sandbox is sandbox:
-                    self._volumes.write(self.pod, files, sandbox.store)
-                told = ""
-            except MountError as error:
-                if str(error) != told:
-                    told = str(error)
-                    self._event(EventType.WARNING, "FailedMount", told)
-                await asyncio.sleep(self._volumes.retry_s())
+    def _tell_failed_mount(self, message: str) -> None:
+        self._event(EventType.WARNING, "FailedMount", message)
+
+    def _mounted(self) -> Mounted | None:
+        return Mounted(pod=self.pod, obj=self.obj, store=self._sandbox.store) if self._sandbox else None
 
     async def _start(self, name: str) -> float | None:
         spec = self.pod.container(name)
