@@ -134,3 +134,32 @@ def test_a_host_port_is_the_pods_on_its_node_and_one_pods_alone(lab: User) -> No
     here(lab, "delete", "pod", "second")
     assert answer("mypc", address) == "exit 7"  # refused
     assert lab.fairway("exec", node, "--", "nft", "list", "table", "ip", "fairway-hostport").code != 0
+
+
+def test_pods_share_a_host_port_by_address_and_protocol(lab: User) -> None:
+    """Kubernetes' `hostport.go:63`: three pods of one node, and a caller on the node's network."""
+    look = run(lab, "host-exec", hostNetwork=True)
+    node, address = look["spec"]["nodeName"], look["status"]["hostIP"]
+    for name, host_ip, protocol in (("pod1", "127.0.0.1", "TCP"), ("pod2", address, "TCP"), ("pod3", address, "UDP")):
+        port = {"containerPort": 8080, "hostPort": 54323, "hostIP": host_ip, "protocol": protocol}
+        args = ["netexec", "--http-port=8080", "--udp-port=8080"]
+        probe = {"httpGet": {"path": "/hostname", "port": 8080}}
+        run(
+            lab,
+            name,
+            {**AGNHOST, "command": None, "args": args, "ports": [port], "readinessProbe": probe},
+            nodeName=node,
+        )
+
+    def call(*command: str) -> str:
+        return here(lab, "exec", "host-exec", "--", *command)
+
+    curl = ("curl", "-sg", "--connect-timeout", "5")
+    assert call(*curl, "--interface", address, "http://127.0.0.1:54323/hostname") == "pod1"
+    assert call(*curl, f"http://{address}:54323/hostname") == "pod2"
+    ask = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); "
+        f"s.sendto(b'hostname\\n', ('{address}', 54323)); print(s.recv(100).decode(), end='')"
+    )
+    assert call("python3", "-c", ask) == "pod3"
+    here(lab, "delete", "pod", "pod1", "pod2", "pod3", "host-exec")
