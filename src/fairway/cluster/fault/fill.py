@@ -13,8 +13,18 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from itertools import islice
 
+from fairway.base.addresses import Family
 from fairway.base.errors import Refused
-from fairway.netlink.conntrack import Tuple, decode_usage, delete_marked, get_usage, new_established
+from fairway.netlink.conntrack import (
+    IPPROTO_TCP,
+    TcpState,
+    Tuple,
+    decode_usage,
+    delete_marked,
+    get_usage,
+    new_established,
+)
+from fairway.netlink.flows import FlowTable
 from fairway.netlink.nftables import body_of
 from fairway.netlink.socket import NetlinkSocket
 from fairway.netlink.wire import encode_message
@@ -37,6 +47,7 @@ class Filler:
 
     def __init__(self, namespace: int, number: int, percent: int) -> None:
         self._kernel = NetlinkSocket(namespace=namespace)
+        self._table = FlowTable(namespace=namespace)
         self._kernel.reserve(_ROOM)
         self._mark = _MARK | (number & 0xFFFF)
         self._percent = percent
@@ -47,6 +58,7 @@ class Filler:
     def open(self) -> None:
         """Fill it. Raises Refused where the kernel takes no entries at all."""
         self._empty()  # what a killed keeper left
+        self._drop_ended()
         refusal = self._fill()
         if not self._next:
             raise Refused(f"the table of connections takes no entries: {errno.errorcode.get(refusal, refusal)}")
@@ -58,6 +70,13 @@ class Filler:
             self._refill.cancel()
         self._empty()
         self._kernel.close()
+        self._table.close()
+
+    def _drop_ended(self) -> None:
+        """Have connections forgotten that are at their end: each that ran out would let another in meanwhile."""
+        for flow in list(self._table.flows(Family.IPV4, IPPROTO_TCP)):
+            if flow.state is not TcpState.ESTABLISHED:
+                self._table.delete(flow)
 
     def _refill_later(self) -> None:
         self._refill = asyncio.get_running_loop().call_later(_REFILL_S, self._fill_again)
