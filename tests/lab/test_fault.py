@@ -221,6 +221,87 @@ def test_a_full_table_of_connections_is_what_doctor_finds_and_leaves_those_that_
     assert int(used) < 1000
 
 
+PROBED = {
+    "spec": {
+        "template": {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "kans-websrv",
+                        "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1},
+                    }
+                ]
+            }
+        }
+    }
+}
+
+
+@pytest.mark.parametrize("skew", ["fail", "slow"])
+def test_a_pod_whose_readiness_is_skewed_answers_but_is_called_by_no_service(victim: User, skew: str) -> None:
+    """Under Local the node has no other endpoint."""
+    kubectl(victim, "patch", "deploy", "deploy-echo", "-p", json.dumps(PROBED))
+    kubectl(victim, "rollout", "status", "deployment/deploy-echo", "--timeout=60s")
+    fields = "{range .items[?(@.spec.nodeName=='" + WORKER + "')]}{.metadata.name} {.status.podIP}{end}"
+    pod, address = kubectl(victim, "get", "pods", "-l", "app=deploy-websrv", "-o", f"jsonpath={fields}").split()
+    policy = kubectl(victim, "get", "svc", "svc-nodeport", "-o", "jsonpath={.spec.externalTrafficPolicy}")
+    port = kubectl(victim, "get", "svc", "svc-nodeport", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    assert victim.fairway("fault", "probe", pod, "--readiness", skew).code == 0
+    try:
+        [told] = planted(victim)
+        assert (told["kind"], told["target"], told["probe"], told["skew"]) == (
+            "probe",
+            f"default/{pod}",
+            "readiness",
+            skew,
+        )
+        assert f"probe default/{pod} --readiness {skew}" in victim.fairway("status").out
+        until(victim, f"pod/{pod}", READY, "False")
+        assert victim.fairway("exec", WORKER, "--", *CURL, f"http://{address}:8080/").out == ANSWERED
+        events = kubectl(victim, "get", "events", "--field-selector", f"involvedObject.name={pod}")
+        assert "Readiness probe failed" in events
+        assert "made to by a fault planted in the lab" in events
+        if policy == "Local":
+            silent = f"while curl -s --max-time 1 -o /dev/null http://{ADDRESS}:{port}/; do :; done"
+            assert victim.fairway("exec", "mypc", "--", "sh", "-c", silent).code == 0
+        assert called(victim, port) == [SILENT if policy == "Local" else ANSWERED] * CALLS
+    finally:
+        assert victim.fairway("fault", "undo", "--all").code == 0
+    whole(victim)
+    assert called(victim, port) == [ANSWERED] * CALLS
+
+
+def test_a_pod_whose_liveness_is_skewed_is_started_again(victim: User) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "alive"},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "web",
+                    "image": "nginx",
+                    "livenessProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 1},
+                }
+            ],
+        },
+    }
+    assert kubectl(victim, "apply", "-f", "-", stdin=json.dumps(pod)) == "pod/alive created\n"
+    try:
+        until(victim, "pod/alive", READY, "True")
+        refused = victim.fairway("fault", "probe", "alive", "--readiness", "fail")
+        assert refused.code == 1
+        assert "pod alive has no readiness probe that could fail: it has a liveness probe" in refused.err
+        told = victim.fairway("fault", "probe", "alive", "--liveness", "fail", "-o", "json").json()
+        until(victim, "pod/alive", "{.status.containerStatuses[0].restartCount}", "1")
+        assert victim.fairway("fault", "undo", str(told["id"])).code == 0
+        until(victim, "pod/alive", READY, "True")
+    finally:
+        kubectl(victim, "delete", "pod", "alive", "--wait=false")
+        victim.fairway("fault", "undo", "--all")
+
+
 def test_a_killed_agent_programs_nothing_until_it_is_started_again(victim: User) -> None:
     assert victim.fairway("fault", "kill", "agent", WORKER).code == 0
     kubectl(victim, "expose", "deployment", "deploy-echo", "--name", "late", "--type", "NodePort", "--port", "8080")
@@ -279,6 +360,9 @@ def test_a_restart_starts_what_it_kills(victim: User) -> None:
         ("loss myk8s-worker 0%", 2, "'0%' is no share of packets: a whole number of per cent, 1 to 100"),
         ("conntrack mypc", 1, "'mypc' is no node of this lab"),
         ("conntrack myk8s-worker 0%", 2, "'0%' is no share of the table: a whole number of per cent, 1 to 100"),
+        ("probe webpod1 --readiness fail", 1, "pod webpod1 has no readiness probe that could fail: it has none at all"),
+        ("probe webpod9 --readiness fail", 1, "'webpod9' is no pod of this lab; did you mean 'webpod"),
+        ("probe webpod1", 2, "say either --readiness fail|slow or --liveness fail|slow"),
         ("delay myk8s-worker 5s", 2, "'5s' is no delay: a whole number of milliseconds, 1 to 10000"),
         ("cut myk8s-worker --for 0", 2, "0.0 is not in the range"),
         ("kill agent", 2, "agent: of which node?"),

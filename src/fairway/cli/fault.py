@@ -9,13 +9,15 @@ import click
 from rich.console import Console
 
 from fairway.cli.options import lab_name, output, own_command, print_json
-from fairway.cli.status import faults_table
+from fairway.cli.status import print_faults
 from fairway.cluster.fault import ask
 from fairway.cluster.fault.model import Kind, Told, Wanted, What
 from fairway.cluster.fault.plan import LONGEST_DELAY_MS
+from fairway.cluster.fault.probed import check_probed
 from fairway.cluster.report import fault_json
 from fairway.cluster.scenario import DEFAULT_LAB
 from fairway.cluster.state import LabState
+from fairway.kubelet.skew import Skew
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,6 +133,21 @@ def mute(name: str, pod: str, for_s: float | None, output: str) -> None:
 
 
 @fault.command()
+@click.argument("pod")
+@click.option("--readiness", type=click.Choice([skew.value for skew in Skew]), help="What becomes of this probe.")
+@click.option("--liveness", type=click.Choice([skew.value for skew in Skew]), help="What becomes of this probe.")
+@_planting
+def probe(name: str, pod: str, readiness: str | None, liveness: str | None, for_s: float | None, output: str) -> None:
+    """Have the kubelet see a probe of POD fail, or its answer come too slowly, while the pod itself answers as ever."""
+    given = [(which, how) for which, how in (("readiness", readiness), ("liveness", liveness)) if how]
+    if len(given) != 1:
+        raise click.UsageError("say either --readiness fail|slow or --liveness fail|slow")
+    which, how = given[0]
+    check_probed(LabState.of(name), pod, which)
+    _plant(name, Wanted(kind=Kind.PROBE, what=What.POD, name=pod, probe=which, skew=Skew(how)), for_s, output)
+
+
+@fault.command()
 @click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
 @click.option("--all", "every", is_flag=True, help="Undo all that are planted.")
 @lab_name
@@ -159,7 +176,7 @@ def list_(name: str, output: str) -> None:
     if output == "json":
         print_json({"faults": [fault_json(each) for each in faults]})
     elif faults:
-        Console(highlight=False, soft_wrap=True).print(faults_table(faults))
+        print_faults(Console(highlight=False), faults)
     else:
         click.echo("no fault is planted")
 

@@ -38,15 +38,19 @@ def status(name: str, output: str) -> None:
         sys.exit(1)
 
 
-def faults_table(faults: Sequence[Told]) -> Table:
-    """Planted faults, with what is left of their time."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("ID", "FAULT", "SINCE", "LEFT"):
-        table.add_column(column)
+def print_faults(console: Console, faults: Sequence[Told]) -> None:
+    """Planted faults, with what is left of their time, a line each however long its name is."""
+    rows = [("ID", "FAULT", "SINCE", "LEFT")]
     for fault in faults:
         left = f"{fault.left:.1f} s" if fault.left is not None else "until undone"
-        table.add_row(str(fault.number), str(fault.wanted), fault.since, left)
-    return table
+        rows.append((str(fault.number), str(fault.wanted), fault.since, left))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = Table(box=None, pad_edge=False, width=sum(widths) + 2 * (len(widths) - 1))
+    for title, width in zip(rows[0], widths, strict=True):
+        table.add_column(title, width=width, no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
 
 
 def _print(report: LabReport) -> None:
@@ -73,6 +77,9 @@ def _print(report: LabReport) -> None:
     for service in report.services:
         pid = service.pid or ("held" if service.held else "waiting")
         services.add_row(service.name, service.host or "the lab", str(pid), str(service.starts))
-    for table in (machines, services, *([faults_table(report.faults)] if report.faults else [])):
+    for table in (machines, services):
         console.print()
         console.print(table)
+    if report.faults:
+        console.print()
+        print_faults(console, report.faults)

@@ -98,6 +98,8 @@ def fault_json(fault: Told) -> dict[str, Any]:
         "target": fault.wanted.name,
         "percent": fault.wanted.percent or None,
         "milliseconds": fault.wanted.milliseconds or None,
+        "probe": fault.wanted.probe or None,
+        "skew": fault.wanted.skew.value if fault.wanted.skew else None,
         "since": fault.since,
         "left": round(fault.left, 3) if fault.left is not None else None,
     }

@@ -134,6 +134,11 @@ class LabState:
         return self.folder / "init.sock"
 
     @property
+    def skews(self) -> Path:
+        """The folder of probes that a fault skews."""
+        return self.folder / "skews"
+
+    @property
     def faults(self) -> Path:
         """The socket of the keeper of faults."""
         return self.folder / "faults.sock"

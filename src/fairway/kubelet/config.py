@@ -39,6 +39,7 @@ class KubeletConfig:
     one of its family: as it is.
     mode: what its rules for that are written with, as the agent's beside it. labels: beside the ones every node has.
     dns: what pods resolve names with. images: those that stand for software of the machine.
+    skews: where faults of probes are planted (`kubelet.skew`), None for nowhere.
     """
 
     node_name: str
@@ -57,6 +58,7 @@ class KubeletConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     hidden: tuple[str, ...] = ()
+    skews: Path | None = None
     dns: ClusterDns = field(default_factory=ClusterDns)
     images: tuple[MappedImage, ...] = ()
     port: int = 10250

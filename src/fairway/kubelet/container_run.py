@@ -14,6 +14,7 @@ from fairway.kubelet.hooks import run_hook
 from fairway.kubelet.lifecycle import MINIMUM_GRACE_S
 from fairway.kubelet.pod import ContainerSpec, Hook, ProbeSpec, ProbeType
 from fairway.kubelet.prober import ProbeAnswer, Prober, ProbeTarget
+from fairway.kubelet.skew import Skewed, skewed_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,9 @@ class ContainerRun:
         reports: Reports,
         *,
         clock: Callable[[], float],
+        skewed: Skewed = lambda _: None,
     ) -> None:
+        """skewed: which of its probes are made to fail now."""
         self.container = container
         self.spec = spec
         self.ended = False
@@ -50,6 +53,7 @@ class ContainerRun:
         self._prober = prober
         self._reports = reports
         self._clock = clock
+        self._skewed = skewed
         self._started = asyncio.Event()
         self._changed = asyncio.Event()
         self._kill_at: float | None = None
@@ -155,7 +159,8 @@ class ContainerRun:
             await self._started.wait()
         while (due := probes.next_probe(state, spec, running_since=since, now=self._clock())) is not None:
             await asyncio.sleep(max(0.0, due - self._clock()))
-            answer = await self._prober.probe(spec, self._target)
+            skew = self._skewed(kind)
+            answer = await (skewed_answer(skew, spec) if skew else self._prober.probe(spec, self._target))
             before, state = state, probes.observe(state, spec, answer.outcome)
             self._tell(spec, state, answer)
             if state.result is not None and state.result is not before.result:

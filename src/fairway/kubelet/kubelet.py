@@ -204,6 +204,7 @@ class Kubelet:
                 catalogue=self._catalogue,
                 library=Library(client),
                 node_addresses=[str(address) for address in config.addresses],
+                skews=config.skews,
             )
             registration = Registration(client, config, machine, recorder)
             async with asyncio.TaskGroup() as group:

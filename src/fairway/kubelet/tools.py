@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairway.kubelet.events import Recorder
 from fairway.kubelet.images import Catalogue
@@ -16,7 +17,7 @@ from fairway.watch.client import Client
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """clock: seconds since the epoch."""
+    """skews: the folder of `kubelet.skew`, None for none. clock: seconds since the epoch."""
 
     client: Client
     runtime: Runtime
@@ -25,4 +26,5 @@ class Tools:
     catalogue: Catalogue
     library: Library
     node_addresses: Sequence[str]
+    skews: Path | None = None
     clock: Callable[[], float] = time.time

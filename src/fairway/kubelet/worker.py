@@ -21,6 +21,7 @@ from fairway.kubelet.pod_volumes import Mounted, PodVolumes
 from fairway.kubelet.prober import ProbeTarget
 from fairway.kubelet.removal import delete_from_api
 from fairway.kubelet.runtime import Sandbox, StartError
+from fairway.kubelet.skew import skew_of
 from fairway.kubelet.sources import read_sources, wanted_by
 from fairway.kubelet.status import build_status, qos_class
 from fairway.kubelet.status_writer import StatusWriter
@@ -289,6 +290,7 @@ class PodWorker:
                 event=lambda kind, reason, message: self._event(kind, reason, message, name),
             ),
             clock=tools.clock,
+            skewed=lambda kind: skew_of(tools.skews, self.pod.key, kind),
         )
         self._runs[name] = run
         run.begin(self._group)

@@ -14,6 +14,7 @@ from fairway.cluster.fault.model import (
     Kind,
     LoseAtPort,
     LoseInHost,
+    SkewProbe,
     Step,
     Stop,
     StopProgram,
@@ -22,6 +23,7 @@ from fairway.cluster.fault.model import (
     What,
 )
 from fairway.cluster.fault.plan import Pod, World, check_contradictions, plan
+from fairway.kubelet.skew import Skew
 
 WORLD = World(
     nodes=("cp", "w1", "w2"),
@@ -58,6 +60,9 @@ def wanted(line: str) -> Wanted:
             return Wanted(kind=Kind.DELAY, what=What.HOST, name=words[0], milliseconds=int(words[1].removesuffix("ms")))
         case Kind.CONNTRACK:
             return Wanted(kind=Kind.CONNTRACK, what=What.NODE, name=words[0], percent=int(words[1].rstrip("%")))
+        case Kind.PROBE:
+            probe, skew = words[1].removeprefix("--"), Skew(words[2])
+            return Wanted(kind=Kind.PROBE, what=What.POD, name=words[0], probe=probe, skew=skew)
         case Kind.MUTE:
             return Wanted(kind=Kind.MUTE, what=What.POD, name=words[0])
         case Kind.CUT:
@@ -86,6 +91,8 @@ def wanted(line: str) -> Wanted:
         ("delay mypc 50ms", [Delay("veth3", 50)]),
         ("mute default/web", [Stop("default/web")]),
         ("conntrack w1 90%", [Fill("w1", 90)]),
+        ("probe echo --readiness fail", [SkewProbe("default/echo", "readiness", Skew.FAIL)]),
+        ("probe proxy --liveness slow", [SkewProbe("default/proxy", "liveness", Skew.SLOW)]),
     ],
 )
 def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
@@ -112,6 +119,8 @@ def test_a_fault_is_made_of_steps(line: str, steps: list[Step]) -> None:
         ("conntrack mypc 90%", "'mypc' is no node of this lab; there are: cp, w1, w2"),
         ("conntrack w1 0%", "conntrack w1: a share of the table is 1 to 100 per cent"),
         ("conntrack w1 101%", "conntrack w1 101%: a share of the table is 1 to 100 per cent"),
+        ("probe w1 --readiness fail", "'w1' is no pod of this lab"),
+        ("probe echo --startup fail", "probe echo --startup fail: of which probe (readiness or liveness), and how?"),
         ("kill pod web", "a fault of kind kill is not for a target of kind pod"),
     ],
 )
@@ -137,6 +146,11 @@ def test_a_name_that_is_none_is_refused(line: str, why: str) -> None:
         ("mute echo", "mute default/echo", "the processes of pod default/echo"),
         ("kill node w1", "pause node w1", "node w1"),
         ("conntrack w1 90%", "conntrack w1 100%", "the table of connections of w1"),
+        (
+            "probe echo --readiness fail",
+            "probe default/echo --readiness slow",
+            "the readiness probe of pod default/echo",
+        ),
     ],
 )
 def test_two_faults_that_contradict_are_refused(first: str, second: str, held: str) -> None:
@@ -155,6 +169,8 @@ def test_two_faults_that_contradict_are_refused(first: str, second: str, held: s
         ("kill apiserver", "kill node w1"),
         ("cut mypc", "loss w1 5%"),
         ("mute echo", "cut echo"),
+        ("probe echo --readiness fail", "probe echo --liveness fail"),
+        ("probe echo --readiness fail", "mute echo"),
         ("conntrack w1 90%", "conntrack w2 90%"),
         ("conntrack w1 90%", "loss w1 5%"),
         ("mute default/web", "mute other/web"),

@@ -12,10 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from socket import if_nameindex
 
+from fairway.api.types import Key
 from fairway.base.errors import FairwayError, Refused
 from fairway.cluster.fault.delay import Wire
 from fairway.cluster.fault.fill import Filler
-from fairway.cluster.fault.model import Delay, End, Fill, Hold, LoseAtPort, LoseInHost, Step, Stop, StopProgram, Unplug
+from fairway.cluster.fault.model import (
+    Delay,
+    End,
+    Fill,
+    Hold,
+    LoseAtPort,
+    LoseInHost,
+    SkewProbe,
+    Step,
+    Stop,
+    StopProgram,
+    Unplug,
+)
 from fairway.cluster.fault.plan import Pod, World
 from fairway.cluster.fault.rules import NFPROTO_BRIDGE, NFPROTO_INET, lossy, mended
 from fairway.cluster.hosts import pod_name
@@ -24,6 +37,8 @@ from fairway.fabric.network import host_interface_name
 from fairway.fabric.rtnl import RouteSocket, RtnlError, set_link
 from fairway.fabric.spawner import HostKind, HostRecord, hold_service, list_hosts, list_services
 from fairway.fabric.steps import UPLINK
+from fairway.kubelet.pod import ProbeType
+from fairway.kubelet.skew import Skew, skew_file
 from fairway.netlink.exchange import KernelRefused
 from fairway.netlink.nftables import Request
 from fairway.netlink.socket import NetlinkSocket
@@ -36,11 +51,13 @@ _ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """socket: of the lab's first process. ports: the bridge's port to each machine. wires, fillers: of faults that
+    """socket: of the lab's first process. ports: the bridge's port to each machine. skews: the folder of
+    skewed probes. wires, fillers: of faults that
     delay, or that fill a table of connections."""
 
     socket: Path
     ports: dict[str, str]
+    skews: Path
     wires: dict[int, Wire] = field(default_factory=dict)
     fillers: dict[int, Filler] = field(default_factory=dict)
 
@@ -118,12 +135,22 @@ class Carrier:
                 elif filler:
                     self.fillers[number] = filler
                     filler.open()
+            case SkewProbe(pod=pod, probe=probe, skew=skew):
+                self._skew(Key(*pod.split("/", 1)), ProbeType(probe.capitalize()), None if back else skew)
             case LoseInHost(host=host, percent=percent):
                 if record := self._host(host):
                     _commit(record, NFPROTO_INET, number, UPLINK, 0 if back else percent)
 
     def _host(self, name: str) -> HostRecord | None:
         return next((host for host in list_hosts(self.socket) if host.name == name), None)
+
+    def _skew(self, pod: Key, kind: ProbeType, skew: Skew | None) -> None:
+        file = skew_file(self.skews, pod, kind)
+        if skew is None:
+            file.unlink(missing_ok=True)
+        else:
+            self.skews.mkdir(exist_ok=True)
+            file.write_text(skew.value, "utf-8")
 
     def _filler(self, host: str, number: int, percent: int) -> Filler | None:
         """None for a host that is gone."""

@@ -181,9 +181,11 @@ class Keeper:
 
 
 def run(config: Mapping[str, Any]) -> int:
-    """The program. config: "socket" of the first process, "faults" to listen at, "file", and "ports" of the bridge."""
+    """The program. config: "socket" of the first process, "faults" to listen at, "file", "ports" of the bridge,
+    and the folder "skews" of probes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_serve(Carrier(config["socket"], dict(config["ports"])), config["faults"], config["file"]))
+    carrier = Carrier(config["socket"], dict(config["ports"]), config["skews"])
+    asyncio.run(_serve(carrier, config["faults"], config["file"]))
     return 0
 
 

@@ -6,6 +6,8 @@ from enum import Enum
 
 import msgspec
 
+from fairway.kubelet.skew import Skew
+
 
 class Kind(Enum):
     """What is done to the target."""
@@ -17,6 +19,7 @@ class Kind(Enum):
     DELAY = "delay"
     MUTE = "mute"
     CONNTRACK = "conntrack"
+    PROBE = "probe"
 
 
 class What(Enum):
@@ -34,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     name: of a node, client or pod; "" for the API server. percent: of packets, for LOSS, or of
     the table of connections, for CONNTRACK. milliseconds: for DELAY.
+    probe, skew: "readiness" or "liveness" and what becomes of it, for PROBE.
     """
 
     kind: Kind
@@ -41,6 +45,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     percent: int = 0
     milliseconds: int = 0
+    probe: str = ""
+    skew: Skew | None = None
 
     def __str__(self) -> str:
         words = [self.kind.value]
@@ -49,6 +55,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         words += [self.name] if self.name else []
         words += [f"{self.percent}%"] if self.percent else []
         words += [f"{self.milliseconds}ms"] if self.milliseconds else []
+        words += [f"--{self.probe}", self.skew.value] if self.skew else []
         return " ".join(words)
 
 
@@ -103,6 +110,14 @@ class Delay(msgspec.Struct, frozen=True, tag="delay"):
     milliseconds: int
 
 
+class SkewProbe(msgspec.Struct, frozen=True, tag="skew-probe"):
+    """Have the kubelet see failures of a pod's probe. pod: NAMESPACE/NAME."""
+
+    pod: str
+    probe: str
+    skew: Skew
+
+
 class Fill(msgspec.Struct, frozen=True, tag="fill"):
     """Hold a host's table of tracked connections full, to a share of the kernel's limit."""
 
@@ -110,7 +125,7 @@ class Fill(msgspec.Struct, frozen=True, tag="fill"):
     percent: int
 
 
-Step = Fill | Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost | Delay
+Step = Fill | SkewProbe | Hold | Stop | StopProgram | End | Unplug | LoseAtPort | LoseInHost | Delay
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

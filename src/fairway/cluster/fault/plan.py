@@ -19,6 +19,7 @@ from fairway.cluster.fault.model import (
     LoseAtPort,
     LoseInHost,
     Planned,
+    SkewProbe,
     Step,
     Stop,
     StopProgram,
@@ -33,6 +34,8 @@ API_PROGRAM = "control-plane"
 AGENT_PROGRAM = "kube-proxy"
 
 LONGEST_DELAY_MS = 10_000
+
+PROBES = ("readiness", "liveness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,8 @@ def plan(wanted: Wanted, world: World) -> Planned:
             return _delay(wanted, world)
         case Kind.CONNTRACK, What.NODE:
             return _conntrack(wanted, world)
+        case Kind.PROBE, What.POD:
+            return _probe(wanted, world)
         case Kind.MUTE, What.POD:
             name, pod = _pod(wanted.name, world)
             return _planned(wanted, [Stop(pod.host)], [f"the processes of pod {name}"], name=name)
@@ -142,6 +147,14 @@ def _conntrack(wanted: Wanted, world: World) -> Planned:
     return _planned(wanted, [Fill(node, wanted.percent)], [f"the table of connections of {node}"])
 
 
+def _probe(wanted: Wanted, world: World) -> Planned:
+    if wanted.probe not in PROBES or wanted.skew is None:
+        raise Refused(f"{wanted}: of which probe ({' or '.join(PROBES)}), and how?")
+    name, _ = _pod(wanted.name, world, on_node=True)
+    step = SkewProbe(name, wanted.probe, wanted.skew)
+    return _planned(wanted, [step], [f"the {wanted.probe} probe of pod {name}"], name=name)
+
+
 def _planned(wanted: Wanted, steps: Iterable[Step], claims: Iterable[str], *, name: str = "") -> Planned:
     """name: as it is told from now on, where that is not how it was wanted."""
     told = msgspec.structs.replace(wanted, name=name or wanted.name)
@@ -155,12 +168,13 @@ def _one_of(name: str, names: Iterable[str], what: str) -> str:
     raise Refused(f"{name!r} is no {what} of this lab; {_hint(name, known)}")
 
 
-def _pod(name: str, world: World, others: tuple[str, ...] = ()) -> tuple[str, Pod]:
+def _pod(name: str, world: World, others: tuple[str, ...] = (), *, on_node: bool = False) -> tuple[str, Pod]:
+    """A pod by its name. on_node: it may be one on its node's network."""
     found = list(_pods_named(name, world))
     match found:
         case [full]:
             node = world.pods[full].shares
-            if node:
+            if node and not on_node:
                 raise Refused(f"pod {full} is on the network of its node, as all there: plant the fault on {node}")
             return full, world.pods[full]
         case []:
