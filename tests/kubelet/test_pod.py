@@ -128,17 +128,6 @@ def test_a_long_name_is_cut_to_a_hostname() -> None:
             {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {}}, {"clusterTrustBundle": {}}]}}]},
             "spec.volumes[0].projected.sources[1] (clusterTrustBundle)",
         ),
-        (
-            {
-                "volumes": [
-                    {
-                        "name": "v",
-                        "downwardAPI": {"items": [{"path": "c", "resourceFieldRef": {"resource": "limits.cpu"}}]},
-                    }
-                ]
-            },
-            "spec.volumes[0].downwardAPI.items[0].resourceFieldRef",
-        ),
     ],
 )
 def test_what_the_lab_lacks_is_named_by_its_field(fields: dict[str, Any], named: str) -> None:

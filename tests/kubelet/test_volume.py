@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairway.api.types import Object
+from fairway.kubelet.resource_fields import ResourceField
 from fairway.kubelet.volume import (
     FieldSource,
     Item,
@@ -67,6 +68,10 @@ LABELS = {"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}
                     FieldSource(field_path="metadata.labels", path="l"),
                 ),
             ),
+        ),
+        (
+            {"downwardAPI": {"items": [{"path": "m", "resourceFieldRef": {"resource": "limits.memory"}}]}},
+            Volume(name="v", sources=(FieldSource(path="m", resource=ResourceField(resource="limits.memory")),)),
         ),
         ({"projected": {}}, Volume(name="v", sources=())),
     ],

@@ -21,7 +21,9 @@ def files(**volume: Any) -> dict[str, File]:
     pod = pod_object("web")
     pod["metadata"] |= {"labels": {"b": "2", "a": 'of "a"'}}
     (parsed,) = parse_volumes({"volumes": [{"name": "v", **volume}]})
-    return volume_files(parsed, pod, sources=SOURCES, tokens={TOKEN: "signed"}, addresses=["172.18.0.5"])
+    return volume_files(
+        parsed, pod, sources=SOURCES, tokens={TOKEN: "signed"}, addresses=["172.18.0.5"], allocatable={"memory": "2Gi"}
+    )
 
 
 def test_all_keys_become_files_with_the_volumes_mode() -> None:
@@ -55,6 +57,14 @@ def test_labels_are_lines_and_other_fields_their_text() -> None:
         "name": File(b"web", 0o400),
         "none": File(b"", 0o644),
     }
+
+
+def test_resources_of_a_container_are_numbers() -> None:
+    def item(path: str, resource: str, divisor: str = "0") -> dict[str, Any]:
+        return {"path": path, "resourceFieldRef": {"containerName": "web", "resource": resource, "divisor": divisor}}
+
+    items = [item("cpu", "requests.cpu"), item("memory", "limits.memory", "1Mi")]
+    assert files(downwardAPI={"items": items}) == {"cpu": File(b"0", 0o644), "memory": File(b"2048", 0o644)}
 
 
 def test_a_projected_volume_joins_its_sources_and_the_later_one_wins() -> None:

@@ -133,18 +133,23 @@ def test_a_changed_config_map_reaches_the_files_within_a_sync(lab: User) -> None
     create(
         lab,
         "following",
-        {"volumeMounts": mounts},
+        {"volumeMounts": mounts, "resources": {"requests": {"cpu": "100m"}}},
         labels={"app": "x"},
         volumes=[
             {"name": "v", "configMap": {"name": "changing"}},
             {
                 "name": "labels",
-                "downwardAPI": {"items": [{"path": "all", "fieldRef": {"fieldPath": "metadata.labels"}}]},
+                "downwardAPI": {
+                    "items": [
+                        {"path": "all", "fieldRef": {"fieldPath": "metadata.labels"}},
+                        {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "requests.cpu"}},
+                    ]
+                },
             },
         ],
     )
     ready(lab, "following")
-    assert sh(lab, "following", "cat /v/a /v/b /labels/all") == 'oldoldapp="x"'
+    assert sh(lab, "following", "cat /v/a /v/b /labels/cpu /labels/all") == 'oldold1app="x"'
 
     here(lab, "patch", "configmap", "changing", "-p", '{"data":{"a":null,"b":"new","c":"more"}}')
     here(lab, "label", "pod", "following", "tier=web")

@@ -202,7 +202,7 @@ class Kubelet:
                 prober=prober,
                 recorder=recorder,
                 catalogue=self._catalogue,
-                library=Library(client),
+                library=Library(client, allocatable(machine)),
                 node_addresses=[str(address) for address in config.addresses],
                 skews=config.skews,
             )

@@ -29,15 +29,8 @@ def unsupported(spec: Mapping[str, Any]) -> Sequence[str]:
 
 def _unsupported_in_volume(volume: Mapping[str, Any], path: str) -> list[str]:
     found = [f"{path} ({kind})" for kind in volume if kind != "name" and kind not in VOLUME_KINDS]
-    items = [(f"{path}.downwardAPI", (volume.get("downwardAPI") or {}).get("items"))]
     for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
-        here = f"{path}.projected.sources[{index}]"
-        found += [f"{here} ({kind})" for kind in source if kind not in PROJECTIONS]
-        items.append((f"{here}.downwardAPI", (source.get("downwardAPI") or {}).get("items")))
-    for here, fields in items:
-        for index, item in enumerate(fields or ()):
-            if item.get("resourceFieldRef"):
-                found.append(f"{here}.items[{index}].resourceFieldRef")
+        found += [f"{path}.projected.sources[{index}] ({kind})" for kind in source if kind not in PROJECTIONS]
     return found
 
 

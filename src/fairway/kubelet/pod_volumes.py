@@ -44,9 +44,13 @@ _Key = tuple[SourceKind, str, str]
 
 @dataclass(slots=True)
 class Library:
-    """ConfigMaps and Secrets for all pods of a node, each read at most once while many pods want it."""
+    """What volumes are made of, for all pods of a node: ConfigMaps and Secrets, read once while many pods want them.
+
+    allocatable: what the node has, quantities by resource.
+    """
 
     client: Client
+    allocatable: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
     _read: dict[_Key, tuple[float, Values]] = field(default_factory=dict)
     _locks: dict[_Key, asyncio.Lock] = field(default_factory=dict)
@@ -110,7 +114,14 @@ class PodVolumes:
             try:
                 sources = await self._values(pod, volume, age_s)
                 tokens = {one: await self._token(pod, one) for one in volume.sources if isinstance(one, TokenSource)}
-                files[volume.name] = volume_files(volume, obj, sources=sources, tokens=tokens, addresses=self.addresses)
+                files[volume.name] = volume_files(
+                    volume,
+                    obj,
+                    sources=sources,
+                    tokens=tokens,
+                    addresses=self.addresses,
+                    allocatable=self.library.allocatable,
+                )
             except FairwayError as error:
                 raise MountError(_failed(volume, error)) from error
         return files

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fairway.kubelet.resource_fields import ResourceField, parse_resource_field
+
 DEFAULT_MODE = 0o644
 DEFAULT_TOKEN_S = 3600
 """Of files, and of tokens, as the API server fills them in (`pkg/apis/core/v1/defaults.go`)."""
@@ -40,10 +42,11 @@ class ValuesSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSource:
-    """A field of the pod as a file."""
+    """A field of the pod as a file, or with `resource` what a container of it may use."""
 
-    field_path: str
     path: str
+    field_path: str = ""
+    resource: ResourceField | None = None
     mode: int | None = None
 
 
@@ -139,9 +142,13 @@ def _values(kind: SourceKind, name: str, given: Mapping[str, Any]) -> ValuesSour
 
 def _downward(given: Mapping[str, Any]) -> Sequence[Source]:
     return [
-        FieldSource(field_path=item["fieldRef"]["fieldPath"], path=item["path"], mode=item.get("mode"))
+        FieldSource(
+            path=item["path"],
+            field_path=(item.get("fieldRef") or {}).get("fieldPath") or "",
+            resource=parse_resource_field(item),
+            mode=item.get("mode"),
+        )
         for item in given.get("items") or ()
-        if item.get("fieldRef")
     ]
 
 

@@ -13,6 +13,7 @@ from fairway.api.types import Object
 from fairway.base.errors import Refused
 from fairway.kubelet.environment import Sources, expand, field_value
 from fairway.kubelet.pod import ContainerSpec, PodSpec
+from fairway.kubelet.resource_fields import resource_value
 from fairway.kubelet.volume import FieldSource, SourceKind, TokenSource, ValuesSource, Volume, VolumeMount
 
 
@@ -33,12 +34,18 @@ Tokens = Mapping[TokenSource, str]
 
 
 def volume_files(
-    volume: Volume, pod: Object, *, sources: Sources, tokens: Tokens, addresses: Sequence[str]
+    volume: Volume,
+    pod: Object,
+    *,
+    sources: Sources,
+    tokens: Tokens,
+    addresses: Sequence[str],
+    allocatable: Mapping[str, str],
 ) -> dict[str, File]:
     """The files of a volume by their paths in it; of two with one path the later one.
 
-    sources: the ConfigMaps and Secrets that are there. addresses: the node's, the primary one first. Raises MountError
-    with what is not there and not optional.
+    sources: the ConfigMaps and Secrets that are there. addresses: the node's, the primary one first. allocatable: what
+    it has, quantities by resource. Raises MountError with what is not there and not optional.
     """
     files: dict[str, File] = {}
     problems: list[str] = []
@@ -47,8 +54,8 @@ def volume_files(
             match source:
                 case ValuesSource():
                     files |= _of_values(source, sources, volume.mode)
-                case FieldSource(field_path=path):
-                    text = _field(pod, path, addresses)
+                case FieldSource():
+                    text = _field(pod, source, addresses, allocatable)
                     files[source.path] = File(text.encode(), volume.mode if source.mode is None else source.mode)
                 case TokenSource():
                     files[source.path] = File(tokens[source].encode(), volume.mode)
@@ -88,8 +95,11 @@ _NO_KEY = {
 }
 
 
-def _field(pod: Object, path: str, addresses: Sequence[str]) -> str:
+def _field(pod: Object, source: FieldSource, addresses: Sequence[str], allocatable: Mapping[str, str]) -> str:
     """Of labels and annotations also the whole map, a line each (`pkg/fieldpath`, FormatMap)."""
+    if source.resource is not None:
+        return resource_value(pod, source.resource, container="", allocatable=allocatable)
+    path = source.field_path
     if path in ("metadata.labels", "metadata.annotations"):
         values = pod["metadata"].get(path.partition(".")[2]) or {}
         return "\n".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sorted(values.items()))

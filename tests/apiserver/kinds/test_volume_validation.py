@@ -50,6 +50,10 @@ FILE = "must be a number between 0 and 0777 (octal), both inclusive"
             [],
         ),
         (
+            {"downwardAPI": {"items": [{"path": "p", "resourceFieldRef": {"resource": "limits.cpu"}}]}},
+            ["downwardAPI.items[0].resourceFieldRef.containerName: Required value"],
+        ),
+        (
             {
                 "projected": {
                     "sources": [

@@ -97,6 +97,8 @@ def _fields(source: Object, path: str) -> Iterator[Cause]:
                 yield not_supported(f"{here}.fieldRef.fieldPath", wanted, _FIELDS)
         elif not item.get("resourceFieldRef"):
             yield required(here, "one of fieldRef and resourceFieldRef is required")
+        elif not item["resourceFieldRef"].get("containerName"):
+            yield required(f"{here}.resourceFieldRef.containerName")
         yield from _file(item, here)
 
 
