@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import yaml
 
 from tests.lab.command import User
 from tests.lab.conftest import kubectl, until
+from tests.lab.ordinary import ORDINARY_UID, command_for_everyone, is_root
 
 pytestmark = pytest.mark.lab
 
@@ -199,3 +204,38 @@ def test_a_pod_calls_the_api_server_with_its_service_accounts_token(lab: User) -
     stolen = f"curl -sk -H 'Authorization: Bearer {token}' -o /dev/null -w '%{{http_code}}'"
     assert sh(lab, "thief", f"{stolen} https://kubernetes.default.svc/version") == "401"
     assert sh(lab, "thief", f"ls {MOUNT} 2>/dev/null || echo none") == "none\n"
+
+
+def test_an_ordinary_users_pods_have_volumes_tokens_and_host_ports_too() -> None:
+    if not is_root():
+        return  # then all of the above was an ordinary user's
+    folder = Path(tempfile.mkdtemp(prefix="fairway-nobody-"))
+    try:
+        folder.chmod(0o755)
+        command = command_for_everyone(folder)
+        state = folder / "state"
+        state.mkdir()
+        os.chown(state, ORDINARY_UID, ORDINARY_UID)
+        nobody = User(state=state, uid=ORDINARY_UID, command=command)
+        assert nobody.fairway("up").code == 0
+        kubectl(nobody, "create", "namespace", NAMESPACE)
+        here(nobody, "create", "configmap", "settings", "--from-literal=colour=blue")
+        mounts = [{"name": "v", "mountPath": "/fairway-top"}, {"name": "w", "mountPath": "/etc/fairway"}]
+        port = {"containerPort": 80, "hostPort": 8091}
+        create(
+            nobody,
+            "web",
+            {"image": "traefik/whoami", "command": None, "volumeMounts": mounts, "ports": [port]},
+            volumes=[{"name": "v", "configMap": {"name": "settings"}}, {"name": "w"}],
+        )
+        ready(nobody, "web")
+        assert sh(nobody, "web", "cat /fairway-top/colour; echo x >/etc/fairway/y && cat /etc/fairway/y") == "bluex\n"
+        call = f'curl -sS --cacert {MOUNT}/ca.crt -H "Authorization: Bearer $(cat {MOUNT}/token)"'
+        url = "https://kubernetes.default.svc/api/v1/namespaces/default"
+        assert json.loads(sh(nobody, "web", f"{call} {url}"))["metadata"]["name"] == "default"
+        node = json.loads(here(nobody, "get", "pod", "web", "-o", "json"))["spec"]["nodeName"]
+        said = nobody.fairway("exec", node, "--", "curl", "-s", "-m5", "http://127.0.0.1:8091/")
+        assert "Hostname: web\n" in said.out
+        assert nobody.fairway("down").code == 0
+    finally:
+        shutil.rmtree(folder)
