@@ -303,10 +303,10 @@ def test_affinity_is_switched_on_and_off_and_on(own: Namespace, type_: str) -> N
 
 @pytest.mark.parametrize("type_", ["ClusterIP", "NodePort"])
 def test_affinity_ends_when_its_time_is_over(own: Namespace, type_: str) -> None:
-    config = {"clientIP": {"timeoutSeconds": 1}}
+    config = {"clientIP": {"timeoutSeconds": 2}}
     door, client = door_of(own, type_, sessionAffinity="ClientIP", sessionAffinityConfig=config)
     first = client.faithful("http", door)
-    assert client.other("http", door, first, after=1.2) in {"one", "two", "three"} - {first}
+    assert client.other("http", door, first, after=2.2) in {"one", "two", "three"} - {first}
 
 
 # Whom a proxy serves
