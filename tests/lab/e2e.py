@@ -34,8 +34,8 @@ LIMIT_S = 60
 """Only what never becomes true takes as long."""
 RUN = 30
 """So many answers one after another tell which pods answer: of two, one is left out by chance once in 2^29."""
-FEW = 2
-"""So many refusals: the kernel sends a peer no more than six ICMP errors at once, and one a second."""
+RUNS = {REFUSED: 1, TIMEOUT: 2}
+"""So many of these in a row: after six ICMP errors the kernel sends a peer one a second, and silence costs time."""
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 HTTP, UDP = 8080, 8081
 """Ports of netexec without arguments."""
@@ -93,8 +93,7 @@ class Caller:
         self, over: str, to: Target, *wanted: str, request: str = "hostname", run: int = 0, **how: Any
     ) -> list[str]:
         """Call until nothing but the wanted answers comes, and each of them; what came before."""
-        few = FEW if wanted[0] in (REFUSED, TIMEOUT) else 5
-        run = run or (RUN if len(wanted) > 1 else few)
+        run = run or (RUN if len(wanted) > 1 else RUNS.get(wanted[0], 5))
         others = self.do("steady", wanted=list(wanted), run=run, **_call(over, to, request, **how))
         assert others is not None, f"{self.place}: {over} to {to} was not answered by {wanted}"
         found: list[str] = others
