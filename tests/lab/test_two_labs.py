@@ -100,8 +100,6 @@ def test_a_lab_of_a_name_that_is_up_leaves_that_one_alone(owner: User) -> None:
     assert owner.fairway("up", "--name", SMALL).code == 0
     again = owner.fairway("up", "--name", SMALL, "--nodes", "20")
     assert again.code == 1
-    assert again.err == (
-        f"fairway: lab {SMALL!r} is up already; use it, or take it down: fairway down --name {SMALL}\n"
-    )
+    assert again.err.startswith(f"fairway: lab {SMALL!r} is up already")
     assert len(names(owner, SMALL, "nodes")) == 4
     assert owner.fairway("down", "--name", SMALL).code == 0
