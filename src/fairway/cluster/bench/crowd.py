@@ -15,6 +15,9 @@ from fairway.cluster.noderules import own_program
 MANY = 200
 
 _REPLICAS, _LEFT = 6, 2
+_GRACE_S = 30
+"""The default of a pod's terminationGracePeriodSeconds."""
+
 _LEAVING_S = 2
 """So long a pod that is told to end goes on answering: rules follow within a fraction of it."""
 
@@ -54,9 +57,20 @@ async def many_pods(lab: InLab, runs: int) -> Figure:
 
 
 async def scale_down(lab: InLab, name: str, runs: int) -> Figure:
-    """Calls lost while a Deployment goes from six pods to two, called without a pause through each node's port."""
+    """Calls lost while a Deployment goes from six pods to two, called without a pause through each node's port.
+
+    And once the same with pods that get no time to end, which shows that the callers notice what is lost.
+    """
+    taken = await _scaled_down(lab, name, runs, grace_s=_GRACE_S)
+    abrupt = (await _scaled_down(lab, name, 1, grace_s=0))[0].calls
+    assert abrupt is not None
+    facts = {"pods_before": _REPLICAS, "pods_after": _LEFT, "abrupt_calls": abrupt.made, "abrupt_lost": abrupt.lost}
+    return Figure(name=name, runs=taken, facts=facts)
+
+
+async def _scaled_down(lab: InLab, name: str, runs: int, *, grace_s: int) -> list[Run]:
     app = "bench-" + name.replace("_", "-")
-    await lab.client.create(DEPLOYMENTS, deployment(app, _REPLICAS, CONTAINERS[name], grace_s=30), "default")
+    await lab.client.create(DEPLOYMENTS, deployment(app, _REPLICAS, CONTAINERS[name], grace_s=grace_s), "default")
     service = await lab.client.create(SERVICES, node_port_service(app), "default")
     port = int(service["spec"]["ports"][0]["nodePort"])
     taken = []
@@ -67,11 +81,12 @@ async def scale_down(lab: InLab, name: str, runs: int) -> Figure:
         taken.append(await _called_while_scaled_down(lab, app, port))
         calls = taken[-1].calls
         assert calls is not None
-        lab.say(f"{name}, run {run + 1}: {calls.lost} of {calls.made} calls lost")
+        what = f"run {run + 1}" if grace_s else "without grace"
+        lab.say(f"{name}, {what}: {calls.lost} of {calls.made} calls lost")
     await lab.client.delete(SERVICES, app, "default")
     await lab.client.delete(DEPLOYMENTS, app, "default")
     await lab.pods.until(lambda _: not lab.pods.of(app), f"the last pod of {app} gone")
-    return Figure(name=name, runs=taken, facts={"pods_before": _REPLICAS, "pods_after": _LEFT})
+    return taken
 
 
 async def _called_while_scaled_down(lab: InLab, app: str, port: int) -> Run:
