@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from fairway.apiserver.spdy import Data, Decoder, Encoder, Frame, SynReply, SynStream
+from fairway.apiserver.spdy import Data, Decoder, Encoder, Frame, Ping, SynReply, SynStream
 from tests.apiserver.serving import Served, client_tls, identity
 
 PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
@@ -31,7 +31,9 @@ class SpdyClient:
         """A stream of this name, once the server has accepted it."""
         number, self._next_id = self._next_id, self._next_id + 2
         await self.send(SynStream(stream_id=number, headers=(("streamtype", name),)))
-        assert await self.receive() == SynReply(stream_id=number)
+        while isinstance(frame := await self.receive(), Ping):
+            pass  # a server asks at any time
+        assert frame == SynReply(stream_id=number)
         return number
 
     async def refusal(self) -> tuple[str, str]:
