@@ -46,7 +46,7 @@ class Harness:
             strategy_for=strategy_for,
             new_allocator=lambda: ServiceAllocator(networks=[CIDR], node_ports=PortRange(), rng=random.Random(7)),
         )
-        ensure(self.registry, service_cidr=CIDR, address=CONTROL_PLANE, port=6443, around=self.around())
+        ensure(self.registry, service_cidrs=[CIDR], address=CONTROL_PLANE, port=6443, around=self.around())
         self.publish()
 
     def around(self) -> Surroundings:

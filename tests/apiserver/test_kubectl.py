@@ -148,6 +148,32 @@ async def test_describe_tells_a_service_and_a_node(tmp_path: Path):
         assert "PodCIDR:                      10.10.1.0/24" in await api.kubectl("describe", "node", "n1")
 
 
+async def test_the_networks_and_addresses_of_services_are_shown(tmp_path: Path):
+    async with served(tmp_path) as api:
+        lines = (await api.kubectl("get", "servicecidr")).splitlines()
+        assert lines[0].split() == ["NAME", "CIDRS", "AGE"]
+        assert lines[1].split()[:2] == ["kubernetes", "10.200.1.0/24"]
+        lines = [line.split() for line in (await api.kubectl("get", "ip")).splitlines()]
+        assert lines == [["NAME", "PARENTREF"], ["10.200.1.1", "services/default/kubernetes"]]
+        described = await api.kubectl("describe", "servicecidr", "kubernetes")
+        assert "Kubernetes Service CIDR is ready" in described
+        assert "10.200.1.0/24" in described
+        assert "services" in await api.kubectl("describe", "ip", "10.200.1.1")
+        cidr = manifest(
+            tmp_path,
+            "cidr.yaml",
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "ServiceCIDR",
+                "metadata": {"name": "further"},
+                "spec": {"cidrs": ["203.0.113.0/24"]},
+            },
+        )
+        assert await api.kubectl("apply", "-f", cidr) == "servicecidr.networking.k8s.io/further created\n"
+        await api.kubectl("wait", "--for=condition=Ready", "servicecidr/further")
+        await api.kubectl("delete", "servicecidr", "further")
+
+
 async def test_patch_of_three_kinds(tmp_path: Path):
     async with served(tmp_path) as api:
         await api.call(

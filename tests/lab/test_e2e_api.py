@@ -1,18 +1,32 @@
-"""What Kubernetes' own network tests ask of the API alone: node ports, Services, Endpoints and slices, no pods."""
+"""What Kubernetes' own network tests ask of the API alone: node ports, Services, Endpoints and slices, ServiceCIDRs and
+IPAddresses; no pods but those a further ServiceCIDR serves."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
-from fairway.api.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES, Resource
+from fairway.api.resources import ENDPOINT_SLICES, ENDPOINTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES, Resource
 from fairway.api.types import Object
 from tests.lab.command import User
-from tests.lab.e2e import Cluster, Namespace, bring_up, namespace_for, port, slice_of
+from tests.lab.e2e import (
+    WEB,
+    Cluster,
+    Namespace,
+    bring_up,
+    deployment,
+    is_ready,
+    namespace_for,
+    netexec,
+    pod,
+    port,
+    slice_of,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -249,3 +263,105 @@ def test_urls_that_never_change(cluster: Cluster, path: str) -> None:
     code, answer = cluster.ask("GET", path)
     assert code == 200
     assert answer
+
+
+# ServiceCIDRs and IPAddresses
+
+CIDR_KIND = {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR"}
+IP_KIND = {"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress"}
+
+
+def is_ready_cidr(found: Object) -> bool:
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
+def named_resources(cluster: Cluster, group: str) -> set[str]:
+    code, resources = cluster.ask("GET", f"/apis/{group}/v1")
+    assert code == 200
+    return {resource["name"] for resource in resources["resources"]}
+
+
+def through_its_life(cluster: Cluster, resource: Resource, body: Object) -> None:
+    """Create, read, list, patch, replace and delete an object of no namespace, and see each change."""
+    everywhere = Namespace(cluster=cluster, name="")
+    plural, name = resource.plural, body["metadata"]["name"]
+    since = cluster.get_list(resource, **SELECTED)["metadata"]["resourceVersion"]
+    everywhere.create(labelled(body, OF_TEST))
+    next_event(cluster, resource, since, "ADDED", name, **SELECTED)
+    assert everywhere.get(plural, name)["spec"] == body["spec"]
+    assert [each["metadata"]["name"] for each in cluster.list(resource, **SELECTED)] == [name]
+    patched = everywhere.patch(plural, name, {"metadata": {"annotations": {"patched": "true"}}})
+    assert patched["metadata"]["annotations"] == {"patched": "true"}
+    # A controller may write between the reading and the writing of a replacement, which names no version for that.
+    found = everywhere.get(plural, name)
+    del found["metadata"]["resourceVersion"]
+    found["metadata"]["annotations"]["updated"] = "true"
+    updated = everywhere.done("PUT", plural, name, found)
+    assert updated["metadata"]["annotations"] == {"patched": "true", "updated": "true"}
+
+
+def test_service_cidrs_by_every_verb(cluster: Cluster) -> None:
+    assert {"servicecidrs", "servicecidrs/status"} <= named_resources(cluster, "networking.k8s.io")
+    everywhere = Namespace(cluster=cluster, name="")
+    [first_one] = cluster.list(SERVICE_CIDRS)
+    assert first_one["metadata"]["name"] == "kubernetes"
+    kubernetes = cluster.default.get("services", "kubernetes")["spec"]["clusterIP"]
+    assert any(ip_address(kubernetes) in ip_network(text) for text in first_one["spec"]["cidrs"])
+
+    mine = {**CIDR_KIND, "metadata": {"name": "mine"}, "spec": {"cidrs": ["203.0.113.0/24"]}}
+    through_its_life(cluster, SERVICE_CIDRS, mine)
+    everywhere.until("servicecidrs", lambda all_: is_ready_cidr(all_["mine"]))
+    condition = {"type": "StatusPatched", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
+    status = {"status": {"conditions": [{**condition, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
+    patched = everywhere.patch("servicecidrs", "mine", status, subresource="status")
+    assert [each["type"] for each in patched["status"]["conditions"]] == ["StatusPatched"]
+    told = everywhere.until("servicecidrs", lambda all_: is_ready_cidr(all_["mine"]))["mine"]
+    assert {each["type"] for each in told["status"]["conditions"]} == {"StatusPatched", "Ready"}
+    assert told["spec"] == mine["spec"]
+    since = cluster.get_list(SERVICE_CIDRS, **SELECTED)["metadata"]["resourceVersion"]
+    everywhere.done("DELETE", "servicecidrs", **SELECTED)
+    next_event(cluster, SERVICE_CIDRS, since, "DELETED", "mine", **SELECTED)
+    assert [each["metadata"]["name"] for each in cluster.list(SERVICE_CIDRS)] == ["kubernetes"]
+
+
+def test_ip_addresses_by_every_verb(cluster: Cluster) -> None:
+    assert "ipaddresses" in named_resources(cluster, "networking.k8s.io")
+    kubernetes = cluster.default.get("services", "kubernetes")["spec"]["clusterIP"]
+    everywhere = Namespace(cluster=cluster, name="")
+    parent = {"resource": "services", "namespace": "default", "name": "kubernetes"}
+    assert everywhere.get("ipaddresses", kubernetes)["spec"]["parentRef"] == parent
+
+    mine = {**IP_KIND, "metadata": {"name": "192.168.1.1"}, "spec": {"parentRef": {**parent, "name": "foo"}}}
+    through_its_life(cluster, IP_ADDRESSES, mine)
+    since = cluster.get_list(IP_ADDRESSES, **SELECTED)["metadata"]["resourceVersion"]
+    everywhere.done("DELETE", "ipaddresses", **SELECTED)
+    next_event(cluster, IP_ADDRESSES, since, "DELETED", "192.168.1.1", **SELECTED)
+    assert cluster.list(IP_ADDRESSES, **SELECTED) == []
+    assert everywhere.get("ipaddresses", kubernetes)["spec"]["parentRef"] == parent
+
+
+def test_a_service_of_another_service_cidr_is_reached(cluster: Cluster, own: Namespace) -> None:
+    everywhere = Namespace(cluster=cluster, name="")
+    everywhere.create({**CIDR_KIND, "metadata": {"name": "further"}, "spec": {"cidrs": ["203.0.113.0/24"]}})
+    everywhere.until("servicecidrs", lambda all_: is_ready_cidr(all_["further"]))
+    web = own.serve("web", *WEB, type="NodePort", clusterIP="203.0.113.100")
+    assert everywhere.get("ipaddresses", "203.0.113.100")["spec"]["parentRef"]["name"] == "web"
+    own.create(deployment("web", 2, pod("", netexec())))
+    pods = sorted(own.until("pods", lambda pods: len(pods) == 2 and all(map(is_ready, pods.values()))))
+    own.run(pod("client"))
+    caller = own.at("client")
+    assert caller.resolve(f"web.{own.name}.svc.cluster.local")[1] == ["203.0.113.100"]
+    for over, index in (("http", 0), ("udp", 1)):
+        for target in web.everywhere(index):
+            caller.steady(over, target, *pods)
+        cluster.at(cluster.workers[0]).steady(over, web.port(index), *pods)
+
+    everywhere.delete("servicecidrs", "further")
+    waits = everywhere.until("servicecidrs", lambda all_: not is_ready_cidr(all_["further"]))["further"]
+    [condition] = waits["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "Terminating")
+    caller.steady("http", web.port(), *pods)
+    own.delete("services", "web")
+    everywhere.gone("servicecidrs", "further")
+    assert everywhere.ask("GET", "ipaddresses", "203.0.113.100")[0] == 404

@@ -18,12 +18,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from fairway.api.resources import RESOURCES, SERVICE_CIDRS, Resource
+from fairway.api.resources import RESOURCES, Resource
 from fairway.api.status import ApiError
 from fairway.api.types import Key, Object, key_of
 
-_SERVED = (*RESOURCES, SERVICE_CIDRS)
-_BY_KIND = {(resource.api_version, resource.kind): resource for resource in _SERVED}
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 
 Answer = Callable[[web.Request], web.StreamResponse]
 
@@ -234,7 +233,7 @@ def _line(kind: str, obj: Object) -> bytes:
 
 
 def _target(path: str) -> tuple[Resource, str, str]:
-    for resource in _SERVED:
+    for resource in RESOURCES:
         prefix = resource.prefix + "/"
         if not path.startswith(prefix):
             continue

@@ -146,7 +146,9 @@ SERVICE_CIDRS = Resource(
     namespaced=False,
     subresources=(_STATUS,),
 )
-"""Read where an API server has them; ours does not serve them."""
+IP_ADDRESSES = Resource(
+    kind="IPAddress", plural="ipaddresses", group="networking.k8s.io", namespaced=False, short_names=("ip",)
+)
 
 RESOURCES: tuple[Resource, ...] = (
     NAMESPACES,
@@ -165,6 +167,8 @@ RESOURCES: tuple[Resource, ...] = (
     ENDPOINT_SLICES,
     LEASES,
     PRIORITY_CLASSES,
+    IP_ADDRESSES,
+    SERVICE_CIDRS,
 )
 """Every kind that is stored and served, in the order of discovery."""
 

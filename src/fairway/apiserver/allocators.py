@@ -1,7 +1,7 @@
 """ClusterIPs and node ports of Services (kubernetes `pkg/registry/core/service/storage/{alloc,storage}.go`).
 
-A `ServiceAllocator` is state in memory, rebuilt from the stored Services when the server starts; every change of it
-belongs to one write and is committed when that write is stored, or reverted when it is not.
+A `ServiceAllocator` is state in memory, rebuilt from the stored Services and IPAddresses when the server starts;
+every change of it belongs to one write and is committed when that write is stored, or reverted when it is not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fairway.apiserver.kinds.service_spec import (
     service_type,
     set_or_drop,
 )
-from fairway.apiserver.ranges import AddressRange, IPNetwork, PortRange, RangeError
+from fairway.apiserver.ranges import AddressRanges, IPNetwork, PortRange, RangeError
 from fairway.apiserver.strategy import invalid
 from fairway.apiserver.validation.field import invalid_value
 
@@ -50,7 +50,7 @@ class Allocation:
 
     dry_run: bool
     ports: PortRange
-    ranges: Mapping[str, AddressRange]
+    ranges: Mapping[str, AddressRanges]
     _taken_ports: list[int] = field(default_factory=list)
     _taken_ips: list[str] = field(default_factory=list)
     _released_ports: list[int] = field(default_factory=list)
@@ -113,20 +113,35 @@ class Allocation:
 class ServiceAllocator:
     """The pools of a cluster: one network per address family, the first the primary one, and the node ports.
 
+    networks: the server's own, which say what families there are; `follow` says which ones are in use.
     rng: chooses among what is free.
     """
 
     def __init__(self, *, networks: Sequence[IPNetwork], node_ports: PortRange, rng: random.Random) -> None:
         self._rng = rng
         self._ports = node_ports
-        self._ranges = {IPV6 if network.version == 6 else IPV4: AddressRange(network) for network in networks}
+        self.networks = tuple(networks)
+        self._ranges = {_family(network): AddressRanges([network]) for network in networks}
+
+    def follow(self, networks: Sequence[IPNetwork]) -> None:
+        """Gives ClusterIPs from these networks from now on, from the first of a family that has one free."""
+        for family, ranges in self._ranges.items():
+            ranges.follow(network for network in networks if _family(network) == family)
+
+    def claim_ip(self, ip: str) -> None:
+        """Marks an address as taken that is no Service's: somebody made an IPAddress of it."""
+        if family_of(ip) in self._ranges:
+            self._ranges[family_of(ip)].claim(ip)
+
+    def release_ip(self, ip: str) -> None:
+        if family_of(ip) in self._ranges:
+            self._ranges[family_of(ip)].release(ip)
 
     def load(self, services: Iterable[Object]) -> None:
         """Marks what stored Services hold as taken."""
         for service in services:
-            for ip in _held_ips(service["spec"]):
-                if family_of(ip) in self._ranges:
-                    self._ranges[family_of(ip)].claim(ip)
+            for ip in held_ips(service["spec"]):
+                self.claim_ip(ip)
             for port in _held_ports(service["spec"]):
                 self._ports.claim(port)
 
@@ -151,7 +166,7 @@ class ServiceAllocator:
     def release(self, service: Object) -> None:
         """Gives back what a Service held that is now deleted from the store."""
         gone = Allocation(dry_run=False, ports=self._ports, ranges=self._ranges)
-        for ip in _held_ips(service["spec"]):
+        for ip in held_ips(service["spec"]):
             gone.release_ip(ip)
         for port in _held_ports(service["spec"]):
             gone.release_port(port)
@@ -303,7 +318,12 @@ def _internal(text: str) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {text}", details={"causes": [{"message": text}]})
 
 
-def _held_ips(spec: Object) -> list[str]:
+def _family(network: IPNetwork) -> str:
+    return IPV6 if network.version == 6 else IPV4
+
+
+def held_ips(spec: Object) -> list[str]:
+    """The ClusterIPs that a Service's spec says it has."""
     return [ip for ip in cluster_ips(spec) if ip not in ("", NONE)]
 
 

@@ -48,7 +48,7 @@ def evict(registry: Registry, old: Record, options: DeleteOptions, around: Surro
     if options.dry_run:
         delete(registry, old, options, around)
         return
-    told = update(registry, old, _with_condition(old.obj, around), subresource="status")
+    told = update(registry, old, _with_condition(old.obj, around), around, subresource="status")
     # It held for the pod as it was; what we have just written is another version.
     delete(registry, told, replace(options, resource_version=None), around)
 

@@ -203,7 +203,7 @@ def _update(call: Call) -> Answer:
         )
         return call.answer(created, code=201, warnings=(*body.warnings, *strategy.warnings(created.obj, None)))
     old = call.latest
-    record = update(call.registry, old, body.obj, subresource=target.subresource, dry_run=options.dry_run)
+    record = update(call.registry, old, body.obj, call.around, subresource=target.subresource, dry_run=options.dry_run)
     return call.answer(record, warnings=(*body.warnings, *strategy.warnings(record.obj, old.obj)))
 
 
@@ -213,7 +213,9 @@ def _patch(call: Call) -> Answer:
     strategy = call.registry.strategy_for(call.target.resource)
     old = call.latest
     body = apply_patch(call.request, old.obj, strategy, options.field_validation)
-    record = update(call.registry, old, body.obj, subresource=call.target.subresource, dry_run=options.dry_run)
+    record = update(
+        call.registry, old, body.obj, call.around, subresource=call.target.subresource, dry_run=options.dry_run
+    )
     return call.answer(record, warnings=(*body.warnings, *strategy.warnings(record.obj, old.obj)))
 
 
@@ -277,7 +279,7 @@ def _scale(call: Call) -> Answer:
         wanted, _ = load(call.request.body, call.request.content_type, SCALE.kind)
     replicas = read_replicas(wanted, call.target.name)
     version = str(meta.metadata_of(wanted).get("resourceVersion") or "")
-    record = scale(call.registry, old, replicas, version, dry_run=options.dry_run)
+    record = scale(call.registry, old, replicas, version, call.around, dry_run=options.dry_run)
     return value_response(scale_of(record), call.form)
 
 

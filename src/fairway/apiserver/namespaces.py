@@ -47,9 +47,9 @@ def _step(registry: Registry, namespace: Record, around: Surroundings) -> None:
     left = _emptied(registry, (PODS,), name, around) or _emptied(registry, _others(), name, around)
     told = _with_conditions(namespace.obj, _conditions(left), rfc3339(around.now))
     if told is not namespace.obj:
-        namespace = update(registry, namespace, told, subresource="status")
+        namespace = update(registry, namespace, told, around, subresource="status")
     if not left:
-        _finalize(registry, namespace)
+        _finalize(registry, namespace, around)
 
 
 def _emptied(registry: Registry, kinds: Sequence[Resource], namespace: str, around: Surroundings) -> list[Record]:
@@ -76,12 +76,12 @@ def _finalizers(namespace: Object) -> list[str]:
     return (namespace.get("spec") or {}).get("finalizers") or []
 
 
-def _finalize(registry: Registry, namespace: Record) -> None:
+def _finalize(registry: Registry, namespace: Record, around: Surroundings) -> None:
     spec = {name: value for name, value in namespace.obj["spec"].items() if name != "finalizers"}
     left = [one for one in _finalizers(namespace.obj) if one != FINALIZER]
     if left:
         spec["finalizers"] = left
-    update(registry, namespace, {**namespace.obj, "spec": spec}, subresource="finalize")
+    update(registry, namespace, {**namespace.obj, "spec": spec}, around, subresource="finalize")
 
 
 # What is told of it

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -138,3 +139,67 @@ class AddressRange:
     @property
     def used(self) -> int:
         return len(self._band.taken)
+
+
+class AddressRanges:
+    """The networks that ClusterIPs of one family come from, in the order in which they are filled.
+
+    They may overlap: an address is taken in all of them (`ipallocator/cidrallocator.go`, MetaAllocator).
+    """
+
+    def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
+        self._ranges: tuple[AddressRange, ...] = ()
+        self._taken: set[str] = set()
+        self.follow(networks)
+
+    def follow(self, networks: Iterable[IPNetwork]) -> None:
+        """From now on these networks; what is taken stays taken, in one that comes back too."""
+        wanted = tuple(dict.fromkeys(networks))
+        if wanted == tuple(each.network for each in self._ranges):
+            return
+        known = {each.network: each for each in self._ranges}
+        self._ranges = tuple(known.get(network) or self._new_range(network) for network in wanted)
+
+    def _new_range(self, network: IPNetwork) -> AddressRange:
+        made = AddressRange(network)
+        for text in self._taken:
+            made.claim(text)
+        return made
+
+    @property
+    def network(self) -> IPNetwork:
+        """The first. Raises RangeError where there is none."""
+        if not self._ranges:
+            raise RangeError("range is full")
+        return self._ranges[0].network
+
+    def take(self, text: str) -> None:
+        """Raises RangeError as AddressRange does; of the networks an address lies in, the largest judges."""
+        address = ipaddress.ip_address(text)
+        holding = [each for each in self._ranges if address in each.network]
+        if not holding:
+            raise RangeError("the provided network does not match the current range")
+        min(holding, key=lambda each: each.network.prefixlen).take(text)
+        self.claim(text)
+
+    def next(self, rng: random.Random) -> str:
+        """Raises RangeError: range is full."""
+        for each in self._ranges:
+            try:
+                text = each.next(rng)
+            except RangeError:
+                continue
+            self.claim(text)
+            return text
+        raise RangeError("range is full")
+
+    def claim(self, text: str) -> None:
+        """Marks a stored address as taken, in whatever network it lies."""
+        self._taken.add(str(ipaddress.ip_address(text)))
+        for each in self._ranges:
+            each.claim(text)
+
+    def release(self, text: str) -> None:
+        self._taken.discard(str(ipaddress.ip_address(text)))
+        for each in self._ranges:
+            each.release(text)

@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fairway.api.resources import ENDPOINTS, NAMESPACES, PODS, PRIORITY_CLASSES, SERVICES, Resource
+from fairway.api.resources import (
+    ENDPOINTS,
+    IP_ADDRESSES,
+    NAMESPACES,
+    PODS,
+    PRIORITY_CLASSES,
+    SERVICES,
+    Resource,
+)
 from fairway.api.status import ApiError, Cause
 from fairway.api.types import Key, Object
 from fairway.apiserver import metadata as meta
-from fairway.apiserver.allocators import ServiceAllocator
+from fairway.apiserver.allocators import Allocation, ServiceAllocator
+from fairway.apiserver.ip_addresses import forget_addresses, record_addresses, service_with
 from fairway.apiserver.metadata import Surroundings
 from fairway.apiserver.options import DeleteOptions, Propagation
 from fairway.apiserver.pod_admission import admit_pod
 from fairway.apiserver.priorities import with_priority
 from fairway.apiserver.revisions import Record, Revisions, transient
 from fairway.apiserver.service_accounts import TokenAuthority
+from fairway.apiserver.service_networks import networks_in_use
 from fairway.apiserver.strategy import Strategy, invalid
 
 _NAME_ATTEMPTS = 8
@@ -50,6 +60,13 @@ class Registry:
         """Derive from the stored objects what is kept beside them."""
         self.services = self.new_allocator()
         self.services.load(record.obj for record in self.revisions.latest_records(SERVICES))
+        for record in self.revisions.latest_records(IP_ADDRESSES):
+            self.services.claim_ip(record.key.name)
+
+    def allocate(self, new: Object, old: Object | None, *, dry_run: bool) -> tuple[Object, Allocation]:
+        """What `ServiceAllocator.allocate` does, from the networks that the ServiceCIDRs name now."""
+        self.services.follow(networks_in_use(self.revisions, self.services.networks))
+        return self.services.allocate(new, old, dry_run=dry_run)
 
 
 # Create
@@ -72,14 +89,19 @@ def create(
     if resource is PODS and registry.tokens is not None:
         new = admit_pod(registry.revisions, new, around)
     if resource is not SERVICES:
-        return _insert(registry, strategy, new, dry_run=dry_run)
-    allocated, allocation = registry.services.allocate(new, None, dry_run=dry_run)
+        record = _insert(registry, strategy, new, dry_run=dry_run)
+        if resource is IP_ADDRESSES and not dry_run:
+            registry.services.claim_ip(record.key.name)
+        return record
+    allocated, allocation = registry.allocate(new, None, dry_run=dry_run)
     try:
         record = _insert(registry, strategy, allocated, dry_run=dry_run)
     except BaseException:
         allocation.revert()
         raise
     allocation.commit()
+    if not dry_run:
+        record_addresses(registry.revisions, record, around)
     return record
 
 
@@ -133,7 +155,15 @@ def _check_namespace(registry: Registry, resource: Resource, namespace: str, nam
 # Update
 
 
-def update(registry: Registry, old: Record, obj: Object, *, subresource: str = "", dry_run: bool = False) -> Record:
+def update(
+    registry: Registry,
+    old: Record,
+    obj: Object,
+    around: Surroundings,
+    *,
+    subresource: str = "",
+    dry_run: bool = False,
+) -> Record:
     """Store a decoded object in the place of `old`; nothing is written where nothing would change.
 
     An object marked as deleted goes once its last finalizer does. Raises ApiError 409 for a stale resourceVersion or
@@ -144,14 +174,19 @@ def update(registry: Registry, old: Record, obj: Object, *, subresource: str = "
     immutable = meta.immutable_causes(obj, old.obj)
     new = meta.carry_over(strategy.default(obj), old.obj)
     if old.resource is not SERVICES or subresource:
-        return _replace(registry, strategy, old, new, immutable, subresource=subresource, dry_run=dry_run)
-    allocated, allocation = registry.services.allocate(new, old.obj, dry_run=dry_run)
+        return _replace(registry, strategy, old, new, immutable, around, subresource=subresource, dry_run=dry_run)
+    allocated, allocation = registry.allocate(new, old.obj, dry_run=dry_run)
     try:
-        record = _replace(registry, strategy, old, allocated, immutable, subresource=subresource, dry_run=dry_run)
+        record = _replace(
+            registry, strategy, old, allocated, immutable, around, subresource=subresource, dry_run=dry_run
+        )
     except BaseException:
         allocation.revert()
         raise
     allocation.commit()
+    if not dry_run and registry.revisions.latest(SERVICES, old.key) is not None:
+        forget_addresses(registry.revisions, old.obj, record.obj)
+        record_addresses(registry.revisions, record, around)
     return record
 
 
@@ -161,6 +196,7 @@ def _replace(
     old: Record,
     obj: Object,
     immutable: Sequence[Cause],
+    around: Surroundings,
     *,
     subresource: str,
     dry_run: bool,
@@ -174,7 +210,7 @@ def _replace(
     if dry_run:
         return transient(old.resource, old.key, new)
     if meta.may_go(new):
-        return _drop(registry, old, new)
+        return _drop(registry, old, new, around)
     return registry.revisions.put(old.resource, old.key, new)
 
 
@@ -218,10 +254,10 @@ def delete(registry: Registry, old: Record, options: DeleteOptions, around: Surr
         obj = _mark_gracefully(obj, period, options, around)
     held = bool(obj["metadata"].get("finalizers")) or bool(obj["metadata"].get("deletionGracePeriodSeconds"))
     if not held:
-        return _finish(registry, old, obj, is_gone=True, dry_run=options.dry_run)
+        return _finish(registry, old, obj, around, is_gone=True, dry_run=options.dry_run)
     if not obj["metadata"].get("deletionTimestamp"):
         obj = meta.mark_deleted(obj, grace_period_s=0, now=around.now, graceful=False)
-    return _finish(registry, old, obj, is_gone=False, dry_run=options.dry_run)
+    return _finish(registry, old, obj, around, is_gone=False, dry_run=options.dry_run)
 
 
 def check_preconditions(old: Record, options: DeleteOptions) -> None:
@@ -272,25 +308,35 @@ def _mark_gracefully(obj: Object, period: int, options: DeleteOptions, around: S
     return meta.mark_deleted(obj, grace_period_s=period, now=around.now, graceful=True)
 
 
-def _finish(registry: Registry, old: Record, obj: Object, *, is_gone: bool, dry_run: bool) -> Deletion:
+def _finish(
+    registry: Registry, old: Record, obj: Object, around: Surroundings, *, is_gone: bool, dry_run: bool
+) -> Deletion:
     if dry_run:
         return Deletion(record=transient(old.resource, old.key, obj), is_gone=is_gone)
     if is_gone:
-        return Deletion(record=_drop(registry, old, obj), is_gone=True)
+        return Deletion(record=_drop(registry, old, obj, around), is_gone=True)
     if obj == old.obj:
         return Deletion(record=old, is_gone=False)
     return Deletion(record=registry.revisions.put(old.resource, old.key, obj), is_gone=False)
 
 
-def _drop(registry: Registry, old: Record, last: Object) -> Record:
+def _drop(registry: Registry, old: Record, last: Object, around: Surroundings) -> Record:
     """Remove an object and what hangs on it."""
     record = registry.revisions.remove(old.resource, old.key, last)
     if old.resource is SERVICES:
         registry.services.release(old.obj)
+        forget_addresses(registry.revisions, old.obj, None)
         # So that a Service made anew under the name does not start with old endpoints
         # (pkg/registry/core/service/storage/storage.go, afterDelete).
         if registry.revisions.latest(ENDPOINTS, old.key) is not None:
             registry.revisions.remove(ENDPOINTS, old.key)
+    if old.resource is IP_ADDRESSES:
+        service = service_with(registry.revisions, old.key.name)
+        if service is None:
+            registry.services.release_ip(old.key.name)
+        else:
+            # The real one's repair loop brings it back as well, later (ipallocator/controller/repairip.go).
+            record_addresses(registry.revisions, service, around)
     return record
 
 
@@ -301,4 +347,4 @@ def _delete_namespace(registry: Registry, old: Record, options: DeleteOptions, a
     if not obj["metadata"].get("deletionTimestamp"):
         obj = meta.mark_deleted(obj, grace_period_s=0, now=around.now, graceful=False)
         obj = {**obj, "status": {**(obj.get("status") or {}), "phase": "Terminating"}}
-    return _finish(registry, old, obj, is_gone=meta.may_go(obj), dry_run=options.dry_run)
+    return _finish(registry, old, obj, around, is_gone=meta.may_go(obj), dry_run=options.dry_run)

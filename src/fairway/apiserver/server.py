@@ -42,6 +42,7 @@ from fairway.apiserver.representation import error_response
 from fairway.apiserver.request import Request, StreamResponse, User
 from fairway.apiserver.routes import NoRouteError
 from fairway.apiserver.service_accounts import TokenAuthority
+from fairway.apiserver.service_cidrs import settle_service_cidrs
 from fairway.apiserver.store import Store
 from fairway.base.errors import Refused
 from fairway.watch.retransmission import go_on_soon
@@ -163,7 +164,7 @@ class _Server:
         config = self._config
         ensure(
             self._registry,
-            service_cidr=config.service_cidrs[0],
+            service_cidrs=config.service_cidrs,
             address=config.advertise_address,
             port=config.advertise_port,
             around=self._around(),
@@ -171,7 +172,7 @@ class _Server:
         await self._store.commit()
 
     async def keep_house(self) -> None:
-        """Empty namespaces on their way out, bring back what a cluster must have, let old Events go.
+        """Empty namespaces on their way out, settle ServiceCIDRs, bring back what must be there, let old Events go.
 
         Ends only when cancelled.
         """
@@ -189,6 +190,7 @@ class _Server:
                 if not is_complete(self._registry):
                     await self.bootstrap()
                 empty_terminating(self._registry, self._around())
+                settle_service_cidrs(self._registry, self._around())
                 await self._store.commit()
             except ApiError as error:
                 _log.warning("housekeeping: %s", error)

@@ -72,10 +72,12 @@ def read_replicas(scale: Object, name: str) -> int:
     return replicas
 
 
-def scale(registry: Registry, old: Record, replicas: int, version: str, *, dry_run: bool) -> Record:
+def scale(
+    registry: Registry, old: Record, replicas: int, version: str, around: Surroundings, *, dry_run: bool
+) -> Record:
     """Set spec.replicas. version: the Scale's resourceVersion, "" for any; another one raises ApiError 409."""
     changed = {**old.obj, "spec": {**old.obj["spec"], "replicas": replicas}}
-    return update(registry, old, meta.with_metadata(changed, resourceVersion=version or None), dry_run=dry_run)
+    return update(registry, old, meta.with_metadata(changed, resourceVersion=version or None), around, dry_run=dry_run)
 
 
 def _wrong_scale(value: Any, field: str, wanted: str, *, shown: str = "") -> ApiError:
@@ -111,7 +113,7 @@ def bind(registry: Registry, old: Record, binding: Object, around: Surroundings,
         "spec": {**spec, "nodeName": target["name"]},
         "status": _scheduled(old.obj.get("status") or {}, around),
     }
-    return update(registry, old, bound, subresource="binding", dry_run=dry_run)
+    return update(registry, old, bound, around, subresource="binding", dry_run=dry_run)
 
 
 def _target_causes(target: Object) -> list[Cause]:

@@ -332,6 +332,18 @@ def _priority_class(obj: Object, now: datetime) -> Cells:
     return [_name(obj), obj.get("value") or 0, default, _age(obj, now), obj.get("preemptionPolicy") or ""]
 
 
+def _service_cidr(obj: Object, now: datetime) -> Cells:
+    return [_name(obj), ",".join(obj["spec"].get("cidrs") or []), _age(obj, now)]
+
+
+def _ip_address(obj: Object, now: datetime) -> Cells:
+    parent = (obj.get("spec") or {}).get("parentRef")
+    if not parent:
+        return [_name(obj), _NONE]
+    resource = ".".join(filter(None, (parent.get("resource"), parent.get("group")))).lower()
+    return [_name(obj), "/".join(filter(None, (resource, parent.get("namespace"), parent.get("name"))))]
+
+
 def _lease(obj: Object, now: datetime) -> Cells:
     return [_name(obj), obj["spec"].get("holderIdentity") or "", _age(obj, now)]
 
@@ -407,4 +419,6 @@ _PRINTERS: dict[Resource, _Printer] = {
     ),
     kinds.LEASES: _printer("Name,Holder,Age", "", _lease),
     kinds.PRIORITY_CLASSES: _printer("Name,Value,Global-Default,Age,PreemptionPolicy", "", _priority_class),
+    kinds.SERVICE_CIDRS: _printer("Name,CIDRs,Age", "", _service_cidr),
+    kinds.IP_ADDRESSES: _printer("Name,ParentRef", "", _ip_address),
 }

@@ -10,6 +10,7 @@ from fairway.api.resources import (
     ENDPOINT_SLICES,
     ENDPOINTS,
     EVENTS,
+    IP_ADDRESSES,
     LEASES,
     NAMESPACES,
     NODES,
@@ -18,10 +19,12 @@ from fairway.api.resources import (
     REPLICA_SETS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    SERVICE_CIDRS,
     SERVICES,
     Resource,
 )
 from fairway.apiserver.kinds.cluster import EventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy
+from fairway.apiserver.kinds.cluster_address import IPAddressStrategy, ServiceCIDRStrategy
 from fairway.apiserver.kinds.configuration import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from fairway.apiserver.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from fairway.apiserver.kinds.pod import PodStrategy
@@ -54,6 +57,8 @@ _STRATEGIES: dict[Resource, Strategy] = {
         (ENDPOINT_SLICES, EndpointSliceStrategy),
         (LEASES, LeaseStrategy),
         (PRIORITY_CLASSES, PriorityClassStrategy),
+        (IP_ADDRESSES, IPAddressStrategy),
+        (SERVICE_CIDRS, ServiceCIDRStrategy),
     )
 }
 

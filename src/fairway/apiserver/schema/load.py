@@ -38,6 +38,7 @@ FILES = (
     "workloads",
     "leases",
     "scheduling",
+    "networking",
     "reviews",
     "policy",
 )

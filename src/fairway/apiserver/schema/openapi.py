@@ -160,6 +160,7 @@ _GROUPS = {
     "discovery": "discovery.k8s.io",
     "coordination": "coordination.k8s.io",
     "scheduling": "scheduling.k8s.io",
+    "networking": "networking.k8s.io",
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
 }

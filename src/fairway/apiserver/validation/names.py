@@ -224,6 +224,12 @@ def cidr(path: str, text: str) -> list[Cause]:
     return causes
 
 
+def family_of_cidr(text: str) -> int | None:
+    """4 or 6 by the address of a network, None where there is none."""
+    parsed = parse_ip(text.partition("/")[0])
+    return parsed.version if parsed is not None else None
+
+
 def unicast_ip(path: str, text: str) -> list[Cause]:
     """An address traffic can be sent to: externalIPs and endpoints (core `validation.ValidateNonSpecialIP`)."""
     return all_invalid(path, text, _not_unicast(text))
