@@ -356,6 +356,8 @@ def test_a_service_of_another_service_cidr_is_reached(cluster: Cluster, own: Nam
         for target in web.everywhere(index):
             caller.steady(over, target, *pods)
         cluster.at(cluster.workers[0]).steady(over, web.port(index), *pods)
+    doctor = cluster.user.fairway("doctor", "--name", cluster.name)
+    assert doctor.code == 0, doctor.out
 
     everywhere.delete("servicecidrs", "further")
     waits = everywhere.until("servicecidrs", lambda all_: not is_ready_cidr(all_["further"]))["further"]

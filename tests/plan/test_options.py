@@ -202,6 +202,13 @@ def test_mode_nftables_keeps_loopback_closed_and_guards_the_addresses_of_service
     assert (view.guards_cluster_ips, view.admits_health_checks) == (True, False)
 
 
+def test_networks_of_services_stand_in_one_order_each_once_whoever_named_them_first():
+    orders = (["10.200.1.0/24", "203.0.113.0/24", "10.200.0.0/16"], ["203.0.113.0/24,10.200.0.0/16,10.200.1.0/24"] * 2)
+    views = [view_node(node(), parse_options(mode=Mode.NFTABLES, service_cidrs=given)) for given in orders]
+    wanted = ("10.200.0.0/16", "10.200.1.0/24", "203.0.113.0/24")
+    assert [view.service_cidrs for view in views] == [tuple(map(ip_network, wanted))] * 2
+
+
 def test_mode_iptables_leaves_alone_what_no_door_is_for_but_lets_health_checks_in():
     view = view_node(node(), parse_options(mode=Mode.IPTABLES, service_cidrs=["10.200.1.0/24"]))
     assert view.localhost_node_ports

@@ -162,7 +162,7 @@ def view_node(node: Node, options: Options) -> NodeView:
         node_port_addresses=_node_port_networks(options, addresses),
         localhost_node_ports=options.localhost_node_ports and not nftables,
         masquerade_all=options.masquerade_all,
-        service_cidrs=_of_family(options.service_cidrs, options.family) if nftables else (),
+        service_cidrs=_in_order(_of_family(options.service_cidrs, options.family)) if nftables else (),
         guards_cluster_ips=nftables,
         admits_health_checks=not nftables,
         notes=tuple(notes),
@@ -223,6 +223,11 @@ def _node_port_networks(options: Options, addresses: tuple[IPAddress, ...]) -> t
     if not networks or any(network.prefixlen == 0 for network in networks):
         return None
     return networks
+
+
+def _in_order(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+    """Each once, by address: each is a rule, and where one heard of a network first must not make another chain."""
+    return tuple(sorted(set(networks), key=lambda each: (int(each.network_address), each.prefixlen)))
 
 
 def _of_family(networks: tuple[IPNetwork, ...], family: Family) -> tuple[IPNetwork, ...]:
