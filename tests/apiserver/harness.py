@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -18,7 +19,7 @@ from fairway.apiserver.bootstrap import ensure
 from fairway.apiserver.handlers import handle
 from fairway.apiserver.kinds import strategy_for
 from fairway.apiserver.metadata import Surroundings
-from fairway.apiserver.ranges import PortRange
+from fairway.apiserver.ranges import IPNetwork, PortRange
 from fairway.apiserver.registry import Registry
 from fairway.apiserver.representation import error_response
 from fairway.apiserver.request import Request, Response, StreamResponse, User
@@ -35,7 +36,7 @@ Answer = tuple[int, Any]
 class Harness:
     """Every write is durable at once, unless `is_slow_disk` is set: then `publish` makes it so."""
 
-    def __init__(self, *, revisions: Revisions | None = None) -> None:
+    def __init__(self, *, revisions: Revisions | None = None, cidrs: Sequence[IPNetwork] = (CIDR,)) -> None:
         self.now = START
         self.revisions = revisions or Revisions()
         self.is_slow_disk = False
@@ -44,9 +45,9 @@ class Harness:
         self.registry = Registry(
             revisions=self.revisions,
             strategy_for=strategy_for,
-            new_allocator=lambda: ServiceAllocator(networks=[CIDR], node_ports=PortRange(), rng=random.Random(7)),
+            new_allocator=lambda: ServiceAllocator(networks=cidrs, node_ports=PortRange(), rng=random.Random(7)),
         )
-        ensure(self.registry, service_cidrs=[CIDR], address=CONTROL_PLANE, port=6443, around=self.around())
+        ensure(self.registry, service_cidrs=cidrs, address=CONTROL_PLANE, port=6443, around=self.around())
         self.publish()
 
     def around(self) -> Surroundings:

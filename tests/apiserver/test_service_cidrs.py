@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
@@ -159,6 +160,28 @@ def test_a_further_service_cidr_is_used_when_the_first_is_full(api: Harness) -> 
     assert message(api.call("POST", SERVICES, service("web"))).endswith("range is full")
     api.call("DELETE", f"{SERVICES}/s9")
     assert cluster_ip(api, "web").startswith("10.200.1.")
+
+
+def test_with_two_families_both_addresses_of_a_service_are_objects() -> None:
+    api = Harness(cidrs=(CIDR, IPv6Network("fd00:200::/112")))
+    assert api.get(f"{CIDRS}/kubernetes")[1]["spec"]["cidrs"] == ["10.200.1.0/24", "fd00:200::/112"]
+    api.create(SERVICES, service("web"))
+    _, both = api.patch(f"{SERVICES}/web", {"spec": {"ipFamilyPolicy": "RequireDualStack"}})
+    _, found = api.get(ADDRESSES)
+    families = {
+        item["metadata"]["name"]: item["metadata"]["labels"]["ipaddress.kubernetes.io/ip-family"]
+        for item in found["items"]
+    }
+    v4, v6 = both["spec"]["clusterIPs"]
+    assert families == {"10.200.1.1": "IPv4", v4: "IPv4", v6: "IPv6"}
+    add(api, "further", "fd00:201::/112")
+    ips = ["10.200.1.77", "fd00:201::7"]
+    api.create(SERVICES, service("two", clusterIP=ips[0], clusterIPs=ips, ipFamilyPolicy="RequireDualStack"))
+    assert set(ips) <= set(names(api, ADDRESSES))
+    api.patch(
+        f"{SERVICES}/two", {"spec": {"ipFamilyPolicy": "SingleStack", "clusterIPs": ips[:1], "ipFamilies": ["IPv4"]}}
+    )
+    assert "fd00:201::7" not in names(api, ADDRESSES)
 
 
 def test_an_address_in_two_service_cidrs_is_given_once(api: Harness) -> None:
