@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from fairway.cluster.pki import Authority
+from fairway.kubelet.programs import closewait
 from fairway.kubelet.programs.closewait import execute
 from fairway.kubelet.programs.flags import UsageError, parse_flags
 from fairway.kubelet.programs.look import resolver
@@ -355,10 +356,12 @@ def test_a_pods_files_are_told() -> None:
             assert process.communicate(timeout=20)[0] == f"{expected}\n"
 
 
-def test_a_connection_is_half_closed_by_the_server() -> None:
+def test_a_connection_is_half_closed_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     web, port = free_port(), free_port()
     server = json.dumps({"LocalAddr": f"127.0.0.1:{port}", "PostFinTimeoutSeconds": 0})
     client = json.dumps({"RemoteAddr": f"127.0.0.1:{port}", "TimeoutSeconds": 20, "LeakConnection": True})
+    left_open: list[socket.socket] = []
+    monkeypatch.setattr(closewait, "_leaked", left_open)
     with running(AGNHOST, "net", "--serve", f":{web}") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"Running server on :{web}\n"
@@ -368,6 +371,8 @@ def test_a_connection_is_half_closed_by_the_server() -> None:
             assert eventually(lambda: execute("nat-closewait-client", client)[0] == "")
             assert "# Server sent FIN, waiting 0 seconds\n# Done\n" in other.communicate(timeout=20)[0]
             assert other.returncode == 0
+    for end in left_open:
+        end.close()
 
 
 @pytest.mark.parametrize(
