@@ -76,8 +76,10 @@ class Net:
     def __init__(self, side: Side, stack: ExitStack) -> None:
         self._side = side
         for each in (IPV4, IPV6):
+            # Without nodad an IPv6 address is tentative until the kernel's worker has come to it, even here.
+            at_once = ["nodad"] if each.family is Family.IPV6 else []
             for address in (each.node, each.first, each.second):
-                _ip("address", "add", f"{address}/{each.family.bits}", "dev", "lo")
+                _ip("address", "add", f"{address}/{each.family.bits}", "dev", "lo", *at_once)
         _ip("link", "add", "beyond", "type", "veth", "peer", "name", "void")
         _ip("link", "set", "void", "up")
         _ip("link", "set", "beyond", "up", "arp", "off")
