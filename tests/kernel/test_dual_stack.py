@@ -48,7 +48,8 @@ def in_lab(test: Callable[[Lab], Awaitable[None]]) -> None:
             api.put(obj)
         for side in SIDES:
             for address in (side.node, side.first, side.second):
-                await _output("ip", "address", "add", f"{address}/{side.family.bits}", "dev", "lo")
+                at_once = ["nodad"] if side.family is Family.IPV6 else []
+                await _output("ip", "address", "add", f"{address}/{side.family.bits}", "dev", "lo", *at_once)
             await _output("ip", f"-{side.family}", "route", "add", "default", "dev", "lo", "src", side.node)
         with tempfile.TemporaryDirectory() as directory:
             async with api.serve(port=6443):

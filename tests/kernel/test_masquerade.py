@@ -153,8 +153,8 @@ def call_outside_over_ipv6(mode: Mode) -> tuple[str, str]:
                 run("ip", "address", "add", f"{own}/64", "dev", link, "nodad")
         with in_network_of(machine):
             run("ip", "route", "add", str(PODS6), "via", "fd00:2::1")
-            run("ip", "address", "add", "2001:db8::1/128", "dev", "lo")
-            run("ip", "address", "add", "fd00:10:10:9::9/128", "dev", "lo")
+            run("ip", "address", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+            run("ip", "address", "add", "fd00:10:10:9::9/128", "dev", "lo", "nodad")
         run("ip", "-6", "route", "add", "default", "via", "fd00:2::2")
         run("ip", "address", "add", "fd00:10:10:1::2/128", "dev", "lo")
         asyncio.run(ensure_masquerade(PODS6, mode))
