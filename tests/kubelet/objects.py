@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fairway.api.types import Object
@@ -63,3 +64,17 @@ def service(
         },
         **fields,
     }
+
+
+def shell(script: str, name: str = "web", **fields: Any) -> Object:
+    return container(name, command=["/bin/sh", "-c", script], **fields)
+
+
+def exists(path: Path) -> Object:
+    """A probe that succeeds while the file is there."""
+    return {"exec": {"command": ["test", "-e", str(path)]}, "periodSeconds": 1, "failureThreshold": 1}
+
+
+def stubborn(path: Path) -> Object:
+    """A container that ignores SIGTERM; ready once it does."""
+    return shell(f"trap '' TERM; touch {path}; while :; do sleep 0.01; done", readinessProbe=exists(path))
