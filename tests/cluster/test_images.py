@@ -119,8 +119,8 @@ def test_a_lab_file_names_images_beside_itself(folder: Path) -> None:
         ("images:\n  web: server\n  'db:1': none", "{}/lab.yaml, line 4: images.db:1: {}/none is not there; "),
         ('{"images": {\n"web":\n"none"}}', "{}/lab.yaml, line 2: images.web: {}/none is not there; "),
         (
-            "images:\n  web: server\n  library/web: server",
-            "{}/lab.yaml, line 4: images.library/web: the image is given twice; give it one path",
+            "images:\n  library/web: server\n  web: server",
+            "{}/lab.yaml, line 4: images.web: the image is given twice; give it one path",
         ),
         ("images: {web: 3}", "{}/lab.yaml, line 2: images[...]: Expected a text, got a whole number"),
         ("images: [web]", "{}/lab.yaml, line 2: images: Expected a mapping, got a list"),

@@ -282,7 +282,7 @@ def test_what_gives_it_work(
 ) -> None:
     caches = {one: Cache() for one in ENDPOINT_SLICE_MIRRORING.watches}
     change = Change(resource=resource, previous=previous, current=current, news=news)
-    assert {key.name for key in ENDPOINT_SLICE_MIRRORING.keys(change, caches)} == keys  # type: ignore[attr-defined]
+    assert {key.name for key in ENDPOINT_SLICE_MIRRORING.keys(change, caches)} == keys
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -87,7 +87,7 @@ def test_it_is_one_warning_about_the_object() -> None:
 
 def woken(resource: Resource, previous: Object | None, current: Object | None) -> list[Told]:
     caches = {SERVICES: Cache(), PODS: Cache()}
-    return list(LACKING.keys(Change(resource=resource, previous=previous, current=current), caches))  # type: ignore[arg-type]
+    return list(LACKING.keys(Change(resource=resource, previous=previous, current=current), caches))
 
 
 def test_it_is_told_once() -> None:
@@ -106,4 +106,4 @@ def test_it_is_told_once() -> None:
 
 
 def test_an_object_that_is_gone_is_not_spoken_of() -> None:
-    assert LACKING.reconcile(Told(SERVICES, key_of(CLASSED)), {SERVICES: Cache(), PODS: Cache()}, None) == []  # type: ignore[arg-type]
+    assert LACKING.reconcile(Told(SERVICES, key_of(CLASSED)), {SERVICES: Cache(), PODS: Cache()}, None) == []

@@ -181,5 +181,5 @@ async def test_many_pods_read_an_object_once_and_old_readings_are_forgotten() ->
 
 
 def test_failures_are_tried_again_later_each_time() -> None:
-    volumes = PodVolumes(Library(None), [])  # type: ignore[arg-type]
+    volumes = PodVolumes(Library(None), [])
     assert [volumes.retry_s() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]

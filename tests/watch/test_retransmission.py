@@ -46,7 +46,7 @@ async def test_a_client_s_connections_have_it(monkeypatch: pytest.MonkeyPatch) -
 
     async def connecting(connection: socket.socket, address: object) -> None:
         waits.append(longest_wait(connection))
-        await connect(connection, address)  # type: ignore[arg-type]
+        await connect(connection, address)
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", connecting)
     api = FakeApi()
