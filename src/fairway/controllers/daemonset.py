@@ -309,8 +309,8 @@ def _pod(state: _State, node: str, pod_name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec}
 
 
-def _tolerations(pod_spec: Mapping[str, object]) -> list[Mapping[str, str]]:
-    own: list[Mapping[str, str]] = list(pod_spec.get("tolerations") or ())  # type: ignore[call-overload]
+def _tolerations(pod_spec: Object) -> list[Mapping[str, str]]:
+    own: list[Mapping[str, str]] = list(pod_spec.get("tolerations") or ())
     wanted = [*_TOLERATED, *([_NETWORK_UNAVAILABLE] if pod_spec.get("hostNetwork") else [])]
     standard = [{"key": key, "operator": "Exists", "effect": effect} for key, effect in wanted]
     return own + [one for one in standard if one not in own]
